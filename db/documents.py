@@ -1,0 +1,317 @@
+"""The shape of every row. This file is the truth; docs/rows.md is generated from it.
+
+Written by: `desired`/`spec` and the rest of a row by webapp and scripts, `observed` by the engine alone. Times are
+timezone-aware datetimes (ReQL TIME). All keys may be missing in a row a script wrote: readers judge rows with
+`db/rowcheck.py` before they trust them, and what is left out is derived (MAC, disk ids) and shown in `observed`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, TypedDict
+
+
+class DesiredField(TypedDict, total=False):
+    state: str
+    """One of states.Desired (domains), HypervisorDesired (hypervisors)."""
+    at: datetime
+    """When it was wished; a wish is new while (state, at) differs from `observed.for`."""
+    by: Any
+    """{"id": "user/<id>" | "schedule/<id>", "at": <the same at>} or a plain string from a script."""
+    force: Any
+    """The same `at`, or True from a script: power off at once instead of asking the guest."""
+
+
+class ActivityField(TypedDict, total=False):
+    name: str
+    step: str
+    deadline: datetime
+    progress: float
+    """Percent, 0-100, where it can be known."""
+
+
+class FailureField(TypedDict, total=False):
+    reason: str
+    message: str
+    step: str
+    command: str
+    answer: str
+    terminal: bool
+    retry_at: datetime
+    attempts: int
+
+
+class ObservedDisk(TypedDict, total=False):
+    id: str
+    path: str
+    backing: str | None
+    size: int
+    """Virtual size in bytes."""
+
+
+class ObservedInterface(TypedDict, total=False):
+    id: str
+    mac: str
+    address: str
+
+
+class ObservedDomain(TypedDict, total=False):
+    state: str
+    activity: ActivityField | None
+    hypervisor: str | None
+    """Where it runs, or is being started (placement is written before createXML)."""
+    reason: str | None
+    message: str | None
+    at: datetime
+    started_at: datetime | None
+    for_: Any
+    """Stored under the key `for`: {state, at} of the last wish that was finished."""
+    failure: FailureField | None
+    epoch: int
+    disks: list[ObservedDisk]
+    interfaces: list[ObservedInterface]
+    viewer: dict[str, Any] | None
+    """{"ports": {"vnc": 5900}, "hypervisor": id} while running."""
+
+
+class Disk(TypedDict, total=False):
+    id: str
+    size_gib: float
+    bus: str
+
+
+class Interface(TypedDict, total=False):
+    id: str
+    """An id of table `interfaces`."""
+    mac: str
+
+
+class Spec(TypedDict, total=False):
+    vcpus: int
+    memory_mib: int
+    firmware: str
+    """bios | uefi"""
+    boot: list[str]
+    disks: list[Disk]
+    media: list[dict[str, Any]]
+    interfaces: list[Interface]
+    graphics: list[str]
+    video: str
+    sound: str
+    xml: str
+
+
+class Domain(TypedDict, total=False):
+    """Table `domains`: desktops, templates and bases. `id` is the libvirt UUID and name."""
+
+    id: str
+    kind: str
+    name: str
+    description: str
+    icon: str
+    os: str
+    user: str
+    group: str
+    category: str
+    created_at: datetime
+    accessed_at: datetime
+    origin: dict[str, Any]
+    """{"template": id} | {"image": path or url} | {"media": id, "size_gib": n} | {"desktop": id}"""
+    parents: list[str]
+    spec: Spec
+    placement: dict[str, Any]
+    allowed: dict[str, Any]
+    """{roles, categories, groups, users}: each False (nobody), [] (everybody) or a list of ids. Templates only."""
+    restart_on_failure: bool
+    ephemeral: dict[str, Any] | None
+    viewers: dict[str, Any]
+    desired: DesiredField
+    observed: ObservedDomain
+
+
+class DiskRecord(TypedDict, total=False):
+    """Table `disks`: the engine's ledger of disk files. A disk is created only where no record says `made`.
+
+    Written before the file is made (`making`), after it is published (`made`) and before it goes (`deleting`), so that
+    an emptied `observed` can never lead to a new disk in place of one that is missing.
+    """
+
+    id: str
+    """`<domain id>/<disk id>`"""
+    domain: str
+    disk: str
+    path: str
+    pool: str
+    backing: str | None
+    state: str
+    size: int
+    epoch: int
+    at: datetime
+
+
+class HypervisorCheck(TypedDict, total=False):
+    name: str
+    title: str
+    ok: bool
+    message: str
+    remedy: str
+    duration_ms: float
+    affects: str
+    """virtualization | disk_operations | both"""
+
+
+class ObservedHypervisor(TypedDict, total=False):
+    state: str
+    virtualization: str
+    """online | offline | error | off (not its kind)"""
+    disk_operations: str
+    reason: str | None
+    message: str | None
+    host_key_offered: str | None
+    checks: list[HypervisorCheck]
+    info: dict[str, Any]
+    """cpu_model, cpus, memory_mib, libvirt_version, qemu_version, kvm, kvm_reason, hostname, emulator"""
+    retry_at: datetime | None
+    epoch: int
+    at: datetime
+    for_: Any
+
+
+class Hypervisor(TypedDict, total=False):
+    id: str
+    hostname: str
+    port: int
+    user: str
+    host_key: str | None
+    """The accepted key, as `ssh-ed25519 AAAA…`."""
+    description: str
+    capabilities: dict[str, bool]
+    pools: list[str]
+    viewer: dict[str, Any]
+    """{hostname (None: as the browser reached us), port (websocket proxy), nat_hostname, nat_offset, proxy}"""
+    limits: dict[str, Any]
+    desired: DesiredField
+    observed: ObservedHypervisor
+
+
+class PoolPath(TypedDict, total=False):
+    path: str
+    disk_operations: list[str]
+    weight: int
+
+
+class Pool(TypedDict, total=False):
+    """Table `hypervisors_pools`."""
+
+    id: str
+    name: str
+    description: str
+    paths: dict[str, list[PoolPath]]
+    """bases, templates, groups, media -> paths"""
+    balancer: str
+    cpu_mode: str
+    viewer: dict[str, Any]
+    interfaces: list[str]
+    allowed: dict[str, Any]
+
+
+class User(TypedDict, total=False):
+    """Table `users`; `id` is a slug fixed at creation (the login name)."""
+
+    id: str
+    name: str
+    role: str
+    group: str
+    category: str
+    enabled: bool
+    created_at: datetime
+    accessed_at: datetime
+    sessions_epoch: int
+    """Raised to end all sessions of the user (password change, disabling)."""
+    preferences: dict[str, Any]
+
+
+class Credential(TypedDict, total=False):
+    """Table `credentials` (secret): `id` is the user's."""
+
+    id: str
+    argon2: str
+    changed_at: datetime
+
+
+class ApiToken(TypedDict, total=False):
+    """Table `api_tokens` (secret): `id` is the SHA-256 of the token; the token itself is never stored."""
+
+    id: str
+    user: str
+    name: str
+    sessions_epoch: int
+    created_at: datetime
+    expires_at: datetime
+
+
+class Console(TypedDict, total=False):
+    """Table `consoles` (secret): `id` is the domain's; a new password at each start."""
+
+    id: str
+    password: str
+    hypervisor: str
+    ports: dict[str, int]
+    at: datetime
+
+
+class Thumbnail(TypedDict, total=False):
+    id: str
+    png: bytes
+    at: datetime
+
+
+class Interest(TypedDict, total=False):
+    """Table `interests`: somebody looks at this domain's thumbnail until `expires_at`. Written by webapp."""
+
+    id: str
+    expires_at: datetime
+
+
+class EngineLease(TypedDict, total=False):
+    """Table `engine`, row `lease`. Judged by `counter` standing still on the reader's own clock, never by `at`."""
+
+    id: str
+    holder: str
+    epoch: int
+    counter: int
+    at: datetime
+
+
+class EngineTick(TypedDict, total=False):
+    """Table `engine`, row `ticks`: each loop's last tick as seconds ago, written with the lease."""
+
+    id: str
+    holder: str
+    loops: dict[str, Any]
+    """name -> {"age_s": float, "restarts": int, "healthy": bool}"""
+    at: datetime
+
+
+class Orphan(TypedDict, total=False):
+    """Table `orphans`: a domain or file that belongs to no row. `ours` is false where it carries another installation."""
+
+    id: str
+    kind: str
+    hypervisor: str
+    path: str
+    domain: str
+    ours: bool
+    message: str
+    at: datetime
+
+
+class AuditEvent(TypedDict, total=False):
+    """Table `events`: who asked what, and what came of it."""
+
+    id: str
+    at: datetime
+    who: str
+    what: str
+    target: str
+    detail: dict[str, Any]

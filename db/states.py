@@ -1,0 +1,243 @@
+"""The words, and what each state allows. Pure: no input or output.
+
+Three small vocabularies and nothing else: what is wanted (Desired), what is seen (Observed), and what is being done
+(Activity). `ACTIONS` is the one table of what a person may do with a desktop in which condition; webapp draws its
+buttons and refuses requests from it, so a button that is shown is an action that is allowed. `read_wish` is how every
+reader understands `desired`, whoever wrote it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class Kind(StrEnum):
+    DESKTOP = "desktop"
+    TEMPLATE = "template"
+    BASE = "base"
+
+
+class Desired(StrEnum):
+    """What is wanted of a domain. `deleted` is final once begun."""
+
+    STOPPED = "stopped"
+    STARTED = "started"
+    PAUSED = "paused"
+    DELETED = "deleted"
+
+
+class Observed(StrEnum):
+    """What a domain is, as last seen. `absent`: its disks were never made. `unknown`: its host cannot be asked."""
+
+    ABSENT = "absent"
+    STOPPED = "stopped"
+    STARTED = "started"
+    PAUSED = "paused"
+    UNKNOWN = "unknown"
+
+
+class Activity(StrEnum):
+    """What the engine is doing with a domain. Each has a deadline."""
+
+    CREATING = "creating"
+    STARTING = "starting"
+    STOPPING = "stopping"
+    PAUSING = "pausing"
+    RESUMING = "resuming"
+    DELETING = "deleting"
+
+
+class Condition(StrEnum):
+    """The one word shown to people, folded from wish, sight, activity and failure by `condition_of`."""
+
+    CREATING = "creating"
+    STOPPED = "stopped"
+    WAITING = "waiting"
+    STARTING = "starting"
+    STARTED = "started"
+    STOPPING = "stopping"
+    PAUSING = "pausing"
+    PAUSED = "paused"
+    RESUMING = "resuming"
+    DELETING = "deleting"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+class HypervisorDesired(StrEnum):
+    ENABLED = "enabled"
+    DISABLED = "disabled"
+    MAINTENANCE = "maintenance"
+    DELETED = "deleted"
+
+
+class HypervisorState(StrEnum):
+    OFFLINE = "offline"
+    CONNECTING = "connecting"
+    ONLINE = "online"
+    ERROR = "error"
+
+
+class Reason(StrEnum):
+    """Why something is as it is: `observed.reason` and `observed.failure.reason`. One CamelCase word each."""
+
+    INVALID_ROW = "InvalidRow"
+    NO_CAPACITY = "NoCapacity"
+    NO_HYPERVISOR = "NoHypervisor"
+    NO_DISK_HOST = "NoDiskHost"
+    PARENT_NOT_READY = "ParentNotReady"
+    DISK_MISSING = "DiskMissing"
+    DISK_FAILED = "DiskFailed"
+    WRONG_STORAGE = "WrongStorage"
+    START_FAILED = "StartFailed"
+    STOP_FAILED = "StopFailed"
+    HOST_UNREACHABLE = "HostUnreachable"
+    HOST_RESTARTED = "HostRestarted"
+    HOST_KEY_CHANGED = "HostKeyChanged"
+    HOST_KEY_UNKNOWN = "HostKeyUnknown"
+    LOGIN_REFUSED = "LoginRefused"
+    GUEST_SHUTDOWN = "GuestShutdown"
+    GUEST_CRASHED = "GuestCrashed"
+    STOPPED_UNSEEN = "StoppedUnseen"
+    POWERED_OFF = "PoweredOff"
+    DEADLINE = "DeadlineExceeded"
+    CALLED_OFF = "CalledOff"
+    IN_USE = "InUse"
+
+
+class Action(StrEnum):
+    """What a person can ask of a domain."""
+
+    START = "start"
+    SHUTDOWN = "shutdown"
+    POWER_OFF = "power_off"
+    PAUSE = "pause"
+    RESUME = "resume"
+    DELETE = "delete"
+    EDIT = "edit"
+    VIEW = "view"
+    RETRY = "retry"
+    CALL_OFF = "call_off"
+
+
+_ALWAYS = frozenset({Action.DELETE})
+
+ACTIONS: dict[Condition, frozenset[Action]] = {
+    Condition.CREATING: _ALWAYS | {Action.EDIT},
+    Condition.STOPPED: _ALWAYS | {Action.START, Action.EDIT},
+    Condition.WAITING: _ALWAYS | {Action.CALL_OFF, Action.EDIT},
+    Condition.STARTING: _ALWAYS | {Action.POWER_OFF},
+    Condition.STARTED: _ALWAYS | {Action.SHUTDOWN, Action.POWER_OFF, Action.PAUSE, Action.VIEW},
+    Condition.STOPPING: _ALWAYS | {Action.POWER_OFF, Action.VIEW},
+    Condition.PAUSING: _ALWAYS | {Action.POWER_OFF},
+    Condition.PAUSED: _ALWAYS | {Action.RESUME, Action.POWER_OFF, Action.VIEW},
+    Condition.RESUMING: _ALWAYS | {Action.POWER_OFF},
+    Condition.DELETING: frozenset(),
+    Condition.FAILED: _ALWAYS | {Action.RETRY, Action.START, Action.POWER_OFF, Action.EDIT},
+    Condition.UNKNOWN: _ALWAYS | {Action.POWER_OFF},
+}
+
+WISH_OF_ACTION: dict[Action, tuple[Desired, bool]] = {
+    Action.START: (Desired.STARTED, False),
+    Action.SHUTDOWN: (Desired.STOPPED, False),
+    Action.POWER_OFF: (Desired.STOPPED, True),
+    Action.PAUSE: (Desired.PAUSED, False),
+    Action.RESUME: (Desired.STARTED, False),
+    Action.DELETE: (Desired.DELETED, False),
+    Action.CALL_OFF: (Desired.STOPPED, False),
+}
+"""The wish (state, force) that an action writes. `retry` repeats the present wish with a new time; `edit` and
+`view` write none."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """`desired` as everyone reads it. `at` is None where a script left it out from the beginning."""
+
+    state: Desired
+    at: datetime | None
+    force: bool = False
+    by: str = ""
+
+
+def read_wish(desired: Mapping[str, Any]) -> Wish:
+    """The wish in a `desired` field. Raises ValueError for an unknown state.
+
+    A script's update merges into what the web UI wrote before, so `by` and `force` count only with their own `at`:
+    the UI writes them as `{"id": …, "at": …}` and as the time itself. A script may write `force: True` (it counts
+    until taken back) and `by` as a plain string.
+    """
+    at = desired.get("at")
+    by = desired.get("by")
+    if isinstance(by, Mapping):
+        by = by.get("id") if by.get("at") == at else None
+    force = desired.get("force")
+    return Wish(
+        state=Desired(desired.get("state")),
+        at=at if isinstance(at, datetime) else None,
+        force=force is True or (isinstance(force, datetime) and force == at),
+        by=by if isinstance(by, str) else "script",
+    )
+
+
+def is_handled(wish: Wish, observed: Mapping[str, Any]) -> bool:
+    """True where this wish was finished once (reached, or failed terminally): `observed.for` names it."""
+    done = observed.get("for") or {}
+    return bool(done) and done.get("state") == wish.state and done.get("at") == wish.at
+
+
+_TRANSIT: dict[tuple[Desired, Observed], Condition] = {
+    (Desired.STOPPED, Observed.ABSENT): Condition.CREATING,
+    (Desired.STARTED, Observed.ABSENT): Condition.CREATING,
+    (Desired.PAUSED, Observed.ABSENT): Condition.CREATING,
+    (Desired.STOPPED, Observed.STARTED): Condition.STOPPING,
+    (Desired.STOPPED, Observed.PAUSED): Condition.STOPPING,
+    (Desired.STARTED, Observed.STOPPED): Condition.STARTING,
+    (Desired.STARTED, Observed.PAUSED): Condition.RESUMING,
+    (Desired.PAUSED, Observed.STARTED): Condition.PAUSING,
+}
+
+_WAITING_REASONS = frozenset(
+    {Reason.NO_CAPACITY, Reason.NO_HYPERVISOR, Reason.NO_DISK_HOST, Reason.PARENT_NOT_READY}
+)
+
+
+def condition_of(row: Mapping[str, Any]) -> Condition:
+    """The one word for people. Rows a script damaged still get a word: `failed`."""
+    observed = row.get("observed") or {}
+    try:
+        wish = read_wish(row.get("desired") or {})
+        seen = Observed(observed.get("state", Observed.ABSENT))
+    except ValueError:
+        return Condition.FAILED
+    if wish.state is Desired.DELETED:
+        failure = observed.get("failure") or {}
+        return Condition.FAILED if failure.get("terminal") else Condition.DELETING
+    failure = observed.get("failure") or {}
+    if failure.get("terminal"):
+        return Condition.FAILED
+    if seen is Observed.UNKNOWN:
+        return Condition.UNKNOWN
+    if is_handled(wish, observed) and seen is not Observed.ABSENT:
+        return Condition(seen.value)
+    if observed.get("reason") in _WAITING_REASONS and not observed.get("activity"):
+        return Condition.WAITING
+    return _TRANSIT.get((wish.state, seen), Condition(seen.value) if seen != "absent" else Condition.CREATING)
+
+
+def actions_of(row: Mapping[str, Any]) -> frozenset[Action]:
+    """What may be asked of this row now (permissions are another question)."""
+    allowed = ACTIONS[condition_of(row)]
+    if row.get("kind") != Kind.DESKTOP:
+        allowed &= {Action.DELETE, Action.EDIT, Action.RETRY}
+    elif condition_of(row) is Condition.FAILED:
+        seen = (row.get("observed") or {}).get("state")
+        running = seen in (Observed.STARTED, Observed.PAUSED)
+        allowed -= {Action.START} if running else {Action.POWER_OFF}
+        if running:
+            allowed |= {Action.VIEW}
+    return allowed
