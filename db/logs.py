@@ -15,7 +15,9 @@ import structlog
 
 def configure(process: str) -> None:
     """Lines of `key=value` on stderr, or JSON lines when ISARD_LOG_FORMAT=json; level from ISARD_LOG_LEVEL."""
-    level = logging.getLevelNamesMapping().get(os.environ.get("ISARD_LOG_LEVEL", "INFO").upper(), 20)
+    level = logging.getLevelNamesMapping().get(
+        os.environ.get("ISARD_LOG_LEVEL", "INFO").upper(), 20
+    )
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

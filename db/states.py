@@ -177,7 +177,7 @@ def read_wish(desired: Mapping[str, Any]) -> Wish:
         by = by.get("id") if by.get("at") == at else None
     force = desired.get("force")
     return Wish(
-        state=Desired(desired.get("state")),
+        state=Desired(str(desired.get("state"))),
         at=at if isinstance(at, datetime) else None,
         force=force is True or (isinstance(force, datetime) and force == at),
         by=by if isinstance(by, str) else "script",
@@ -226,7 +226,8 @@ def condition_of(row: Mapping[str, Any]) -> Condition:
         return Condition(seen.value)
     if observed.get("reason") in _WAITING_REASONS and not observed.get("activity"):
         return Condition.WAITING
-    return _TRANSIT.get((wish.state, seen), Condition(seen.value) if seen != "absent" else Condition.CREATING)
+    transit = _TRANSIT.get((wish.state, seen))
+    return transit or (Condition.CREATING if seen is Observed.ABSENT else Condition(seen.value))
 
 
 def actions_of(row: Mapping[str, Any]) -> frozenset[Action]:

@@ -1,0 +1,123 @@
+"""The door for wishes: writes of `spec`, `desired` and new rows. webapp's door (scripts write the same with ReQL).
+
+Each write is one conditional update of one document, hard on disk before it returns. `deleted` is final: no other wish
+replaces it. Never touches `observed`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from db.connection import Database, r
+from db.errors import Conflict, NotFound
+from db.states import Desired, HypervisorDesired
+
+
+def wish_fields(state: str, by: str, force: bool) -> dict[str, Any]:
+    """A whole `desired` field, of this moment. `by` is `user/<id>` or `schedule/<id>`."""
+    now = r.now()
+    return {
+        "state": state,
+        "at": now,
+        "by": {"id": by, "at": now},
+        "force": now if force else False,
+    }
+
+
+def create_domain(database: Database, row: dict[str, Any], by: str) -> dict[str, Any]:
+    """Insert a domain with the wish `stopped`. Raises Conflict where the id exists."""
+    document = {
+        **row,
+        "created_at": r.now(),
+        "desired": wish_fields(Desired.STOPPED, by, False),
+        "observed": {},
+    }
+    answer = database.run(
+        r.table("domains").insert(document, durability="hard", return_changes="always")
+    )
+    if answer["errors"]:
+        raise Conflict("Exists", "There is already a row with this id.")
+    return dict(answer["changes"][0]["new_val"])
+
+
+def wish_domain(
+    database: Database, domain_id: str, state: Desired, by: str, *, force: bool = False
+) -> dict[str, Any]:
+    """Write a wish and return the row after it. Raises NotFound, or Conflict where it is being deleted."""
+    fields = wish_fields(state, by, force)
+    return _update_unless_deleted(
+        database,
+        "domains",
+        domain_id,
+        {"desired": r.literal(fields), "accessed_at": r.now()},
+    )
+
+
+def edit_domain(database: Database, domain_id: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """Merge `changes` (name, description, spec, placement, …) into the row; never `desired` or `observed`."""
+    if {"id", "kind", "desired", "observed"} & set(changes):
+        raise ValueError("edit_domain writes neither id, kind, desired nor observed")
+    return _update_unless_deleted(database, "domains", domain_id, changes)
+
+
+def create_hypervisor(database: Database, row: dict[str, Any], by: str) -> dict[str, Any]:
+    document = {
+        **row,
+        "created_at": r.now(),
+        "desired": wish_fields(row.get("desired_state", HypervisorDesired.ENABLED), by, False),
+        "observed": {},
+    }
+    document.pop("desired_state", None)
+    answer = database.run(
+        r.table("hypervisors").insert(document, durability="hard", return_changes="always")
+    )
+    if answer["errors"]:
+        raise Conflict("Exists", f"There is already a hypervisor {row['id']!r}.")
+    return dict(answer["changes"][0]["new_val"])
+
+
+def wish_hypervisor(
+    database: Database,
+    hypervisor_id: str,
+    state: HypervisorDesired,
+    by: str,
+    *,
+    force: bool = False,
+) -> dict[str, Any]:
+    """Also the way to have the checks run again at once: repeat the wish `enabled`."""
+    fields = wish_fields(state, by, force)
+    return _update_unless_deleted(
+        database, "hypervisors", hypervisor_id, {"desired": r.literal(fields)}
+    )
+
+
+def edit_hypervisor(
+    database: Database, hypervisor_id: str, changes: dict[str, Any]
+) -> dict[str, Any]:
+    if {"id", "desired", "observed"} & set(changes):
+        raise ValueError("edit_hypervisor writes neither id, desired nor observed")
+    return _update_unless_deleted(database, "hypervisors", hypervisor_id, changes)
+
+
+def _update_unless_deleted(
+    database: Database, table: str, row_id: str, changes: dict[str, Any]
+) -> dict[str, Any]:
+    answer = database.run(
+        r.table(table)
+        .get(row_id)
+        .update(
+            lambda row: r.branch(
+                row["desired"]["state"].default("").eq(Desired.DELETED.value), {}, changes
+            ),
+            durability="hard",
+            return_changes="always",
+        )
+    )
+    if answer["skipped"]:
+        raise NotFound(f"There is no row {row_id!r} in {table}.")
+    if answer["errors"]:
+        raise Conflict("Refused", str(answer["first_error"]))
+    row = answer["changes"][0]["new_val"]
+    if answer["unchanged"] and (row.get("desired") or {}).get("state") == Desired.DELETED:
+        raise Conflict("BeingDeleted", "It is being deleted: nothing else can be asked of it.")
+    return dict(row)
