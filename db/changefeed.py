@@ -1,12 +1,13 @@
 """Follow a table: first all its rows, then every change, across lost connections.
 
-`follow` turns RethinkDB's feeds into four events that a consumer cannot get wrong: Listed and Changed carry the whole
-row, Removed its id, Synced says that everything before it was the full listing. After a lost connection, an error in
-the feed or a silence in which the server no longer answers, the table is listed again and Removed is emitted by
-difference, so nothing that went away meanwhile is missed. Used by engine/watcher.py and webapp/realtime/feeds.py.
+`follow` turns RethinkDB's feeds into four events that a consumer cannot get wrong: Listed and
+Changed carry the whole row, Removed its id, Synced says that everything before it was the full
+listing. After a lost connection, an error in the feed or a silence in which the server no longer
+answers, the table is listed again and Removed is emitted by difference, so nothing that went away
+meanwhile is missed. Used by engine/watcher.py and webapp/realtime/feeds.py.
 
-RethinkDB's rules: a feed may end with an error element at any time, `include_states` marks the end of the initial
-rows, and rows may change while they are being listed.
+RethinkDB's rules: a feed may end with an error element at any time, `include_states` marks the end
+of the initial rows, and rows may change while they are being listed.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 @dataclass(frozen=True)
 class Listed:
-    """A row found while listing the table (at the start, or again after the connection was lost)."""
+    """A row found while listing the table (at the start, or again after a loss)."""
 
     row: dict[str, Any]
 
@@ -71,8 +72,8 @@ def follow(
 ) -> Iterator[Event]:
     """Events of `table` until `stopped()` is true (asked at least every `heartbeat_s`).
 
-    `select` may narrow the table (`lambda t: t.pluck("id", "name")`); rows must keep their `id`. `on_beat` is called at
-    least every `heartbeat_s` while the feed is alive (a supervisor's tick).
+    `select` may narrow the table (`lambda t: t.pluck("id", "name")`); rows must keep their `id`.
+    `on_beat` is called at least every `heartbeat_s` while the feed is alive (a supervisor's tick).
     """
     known: set[str] = set()
     failures = 0
@@ -117,7 +118,8 @@ def _one_feed(
         try:
             change = cursor.next(wait=heartbeat_s)
         except ReqlTimeoutError:
-            # Silence is normal; a server that no longer answers is not. The answer comes on this same connection.
+            # Silence is normal; a server that no longer answers is not. The answer comes on this
+            # same connection.
             r.expr(1).run(connection)
             continue
         if "error" in change:

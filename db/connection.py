@@ -1,9 +1,10 @@
 """Connections to RethinkDB (or the embedded server) with a deadline on every answer.
 
-The ordinary driver waits for ever for an answer; here each query has a deadline after which its connection is
-closed. `Database.run` borrows a connection from a pool, so that one connection is never used by two threads (or
-greenlets) at once; under gevent's monkey patching the same code is cooperative. Feeds take a connection of their
-own with `Database.connect`. Used by everything that touches the database.
+The ordinary driver waits for ever for an answer; here each query has a deadline after which its
+connection is closed. `Database.run` borrows a connection from a pool, so that one connection is
+never used by two threads (or greenlets) at once; under gevent's monkey patching the same code is
+cooperative. Feeds take a connection of their own with `Database.connect`. Used by everything that
+touches the database.
 """
 
 from __future__ import annotations
@@ -74,8 +75,8 @@ class Database:
     def run(self, query: Any, **options: Any) -> Any:
         """The query's answer; a sequence comes as a list. `options` are the driver's run options.
 
-        Raises DatabaseUnavailable when the connection is lost (a write may then have happened or not: callers'
-        writes are idempotent) and the driver's ReqlError for what the server refuses.
+        Raises DatabaseUnavailable when the connection is lost (a write may then have happened or
+        not: callers' writes are idempotent) and the driver's ReqlError for what the server refuses.
         """
         with self._borrowed() as connection:
             answer = query.run(connection, **options)
@@ -123,7 +124,9 @@ class Database:
 
 
 def is_stale(connection: BoundedConnection) -> bool:
-    """True where the other side has closed: an idle connection has nothing to read, so readable means ended."""
+    """True where the other side has closed: an idle connection has nothing to read, so readable
+    means ended.
+    """
     import select
 
     socket = connection._instance._socket._socket

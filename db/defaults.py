@@ -1,6 +1,8 @@
-"""What a fresh installation holds before anybody has done anything. Inserted once, never overwritten.
+"""What a fresh installation holds before anybody has done anything. Inserted once, never
+overwritten.
 
-The first administrator is not here: `python -m webapp user add` makes it, with a password of its own.
+The first administrator is not here: `python -m webapp user add` makes it, with a password of its
+own.
 """
 
 from __future__ import annotations

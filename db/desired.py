@@ -1,7 +1,8 @@
-"""The door for wishes: writes of `spec`, `desired` and new rows. webapp's door (scripts write the same with ReQL).
+"""The door for wishes: writes of `spec`, `desired` and new rows. webapp's door (scripts write the
+same with ReQL).
 
-Each write is one conditional update of one document, hard on disk before it returns. `deleted` is final: no other wish
-replaces it. Never touches `observed`.
+Each write is one conditional update of one document, hard on disk before it returns. `deleted` is
+final: no other wish replaces it. Never touches `observed`.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ def create_domain(database: Database, row: dict[str, Any], by: str) -> dict[str,
 def wish_domain(
     database: Database, domain_id: str, state: Desired, by: str, *, force: bool = False
 ) -> dict[str, Any]:
-    """Write a wish and return the row after it. Raises NotFound, or Conflict where it is being deleted."""
+    """Write a wish and return the row after it. Raises NotFound, or Conflict where it is being
+    deleted.
+    """
     fields = wish_fields(state, by, force)
     return _update_unless_deleted(
         database,
@@ -54,7 +57,9 @@ def wish_domain(
 
 
 def edit_domain(database: Database, domain_id: str, changes: dict[str, Any]) -> dict[str, Any]:
-    """Merge `changes` (name, description, spec, placement, …) into the row; never `desired` or `observed`."""
+    """Merge `changes` (name, description, spec, placement, …) into the row; never `desired` or
+    `observed`.
+    """
     if {"id", "kind", "desired", "observed"} & set(changes):
         raise ValueError("edit_domain writes neither id, kind, desired nor observed")
     return _update_unless_deleted(database, "domains", domain_id, changes)

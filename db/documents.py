@@ -1,8 +1,9 @@
 """The shape of every row. This file is the truth; docs/rows.md is generated from it.
 
-Written by: `desired`/`spec` and the rest of a row by webapp and scripts, `observed` by the engine alone. Times are
-timezone-aware datetimes (ReQL TIME). All keys may be missing in a row a script wrote: readers judge rows with
-`db/rowcheck.py` before they trust them, and what is left out is derived (MAC, disk ids) and shown in `observed`.
+Written by: `desired`/`spec` and the rest of a row by webapp and scripts, `observed` by the engine
+alone. Times are timezone-aware datetimes (ReQL TIME). All keys may be missing in a row a script
+wrote: readers judge rows with `db/rowcheck.py` before they trust them, and what is left out is
+derived (MAC, disk ids) and shown in `observed`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ class DesiredField(TypedDict, total=False):
     at: datetime
     """When it was wished; a wish is new while (state, at) differs from `observed.for`."""
     by: Any
-    """{"id": "user/<id>" | "schedule/<id>", "at": <the same at>} or a plain string from a script."""
+    """{"id": "user/<id>" | "schedule/<id>", "at": <the same at>} or a plain string from a script.
+    """
     force: Any
     """The same `at`, or True from a script: power off at once instead of asking the guest."""
 
@@ -121,7 +123,9 @@ class Domain(TypedDict, total=False):
     spec: Spec
     placement: dict[str, Any]
     allowed: dict[str, Any]
-    """{roles, categories, groups, users}: each False (nobody), [] (everybody) or a list of ids. Templates only."""
+    """{roles, categories, groups, users}: each False (nobody), [] (everybody) or a list of ids.
+    Templates only.
+    """
     restart_on_failure: bool
     ephemeral: dict[str, Any] | None
     viewers: dict[str, Any]
@@ -130,10 +134,12 @@ class Domain(TypedDict, total=False):
 
 
 class DiskRecord(TypedDict, total=False):
-    """Table `disks`: the engine's ledger of disk files. A disk is created only where no record says `made`.
+    """Table `disks`: the engine's ledger of disk files. A disk is created only where no record says
+    `made`.
 
-    Written before the file is made (`making`), after it is published (`made`) and before it goes (`deleting`), so that
-    an emptied `observed` can never lead to a new disk in place of one that is missing.
+    Written before the file is made (`making`), after it is published (`made`) and before it goes
+    (`deleting`), so that an emptied `observed` can never lead to a new disk in place of one that is
+    missing.
     """
 
     id: str
@@ -170,7 +176,9 @@ class ObservedHypervisor(TypedDict, total=False):
     host_key_offered: str | None
     checks: list[HypervisorCheck]
     info: dict[str, Any]
-    """cpu_model, cpus, memory_mib, libvirt_version, qemu_version, kvm, kvm_reason, hostname, emulator"""
+    """cpu_model, cpus, memory_mib, libvirt_version, qemu_version, kvm, kvm_reason, hostname,
+    emulator
+    """
     retry_at: datetime | None
     epoch: int
     at: datetime
@@ -188,7 +196,9 @@ class Hypervisor(TypedDict, total=False):
     capabilities: dict[str, bool]
     pools: list[str]
     viewer: dict[str, Any]
-    """{hostname (None: as the browser reached us), port (websocket proxy), nat_hostname, nat_offset, proxy}"""
+    """{hostname (None: as the browser reached us), port (websocket proxy), nat_hostname,
+    nat_offset, proxy}
+    """
     limits: dict[str, Any]
     desired: DesiredField
     observed: ObservedHypervisor
@@ -240,7 +250,9 @@ class Credential(TypedDict, total=False):
 
 
 class ApiToken(TypedDict, total=False):
-    """Table `api_tokens` (secret): `id` is the SHA-256 of the token; the token itself is never stored."""
+    """Table `api_tokens` (secret): `id` is the SHA-256 of the token; the token itself is never
+    stored.
+    """
 
     id: str
     user: str
@@ -267,14 +279,18 @@ class Thumbnail(TypedDict, total=False):
 
 
 class Interest(TypedDict, total=False):
-    """Table `interests`: somebody looks at this domain's thumbnail until `expires_at`. Written by webapp."""
+    """Table `interests`: somebody looks at this domain's thumbnail until `expires_at`. Written by
+    webapp.
+    """
 
     id: str
     expires_at: datetime
 
 
 class EngineLease(TypedDict, total=False):
-    """Table `engine`, row `lease`. Judged by `counter` standing still on the reader's own clock, never by `at`."""
+    """Table `engine`, row `lease`. Judged by `counter` standing still on the reader's own clock,
+    never by `at`.
+    """
 
     id: str
     holder: str
@@ -294,7 +310,9 @@ class EngineTick(TypedDict, total=False):
 
 
 class Orphan(TypedDict, total=False):
-    """Table `orphans`: a domain or file that belongs to no row. `ours` is false where it carries another installation."""
+    """Table `orphans`: a domain or file that belongs to no row. `ours` is false where it carries
+    another installation.
+    """
 
     id: str
     kind: str

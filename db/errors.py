@@ -12,7 +12,7 @@ class SettingsError(IsardError):
 
 
 class DatabaseUnavailable(IsardError):
-    """The database did not answer in time, or the connection was lost. Trying again later may work."""
+    """The database did not answer in time, or the connection was lost. Later may work."""
 
 
 class SchemaError(IsardError):
@@ -24,7 +24,9 @@ class NotFound(IsardError):
 
 
 class Conflict(IsardError):
-    """The row changed meanwhile, exists already, or its state does not allow this. `reason` is one word."""
+    """The row changed meanwhile, exists already, or its state does not allow this. `reason` is one
+    word.
+    """
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)

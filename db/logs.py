@@ -1,7 +1,7 @@
 """Structured logs: one line per event, fields in snake_case, the same in every process.
 
-structlog renders; the standard library transports, so the lines of libraries look the same. Called once by each
-`__main__`. Secrets never get here: nothing logs a row, a token or a command's input.
+structlog renders; the standard library transports, so the lines of libraries look the same. Called
+once by each `__main__`. Secrets never get here: nothing logs a row, a token or a command's input.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import structlog
 
 
 def configure(process: str) -> None:
-    """Lines of `key=value` on stderr, or JSON lines when ISARD_LOG_FORMAT=json; level from ISARD_LOG_LEVEL."""
+    """Lines of `key=value` on stderr, or JSON lines when ISARD_LOG_FORMAT=json; level from
+    ISARD_LOG_LEVEL.
+    """
     level = logging.getLevelNamesMapping().get(
         os.environ.get("ISARD_LOG_LEVEL", "INFO").upper(), 20
     )

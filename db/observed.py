@@ -1,7 +1,9 @@
-"""The door for what is: writes of `observed` and of the engine's own tables. The engine's door alone.
+"""The door for what is: writes of `observed` and of the engine's own tables. The engine's door
+alone.
 
-`observed` is written whole (literal), by update and never by upsert, so a row deleted meanwhile is not raised again.
-Every write names the engine's epoch: a row that a newer engine has written refuses an older one (Fenced).
+`observed` is written whole (literal), by update and never by upsert, so a row deleted meanwhile is
+not raised again. Every write names the engine's epoch: a row that a newer engine has written
+refuses an older one (Fenced).
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ def write_observed(
 
 
 def remove_row(database: Database, table: str, row_id: str, *, epoch: int) -> Written:
-    """Remove a row whose wish `deleted` has been carried out. A row whose wish is not `deleted` stays."""
+    """Remove a row whose wish `deleted` has been carried out. A row whose wish is not `deleted`
+    stays.
+    """
     answer = database.run(
         r.table(table)
         .get(row_id)
@@ -58,7 +62,9 @@ def remove_row(database: Database, table: str, row_id: str, *, epoch: int) -> Wr
 def put_record(
     database: Database, table: str, record: dict[str, Any], *, epoch: int, soft: bool = False
 ) -> None:
-    """Insert or replace a row of a table that only the engine writes (disks, consoles, thumbnails, stats …)."""
+    """Insert or replace a row of a table that only the engine writes (disks, consoles, thumbnails,
+    stats …).
+    """
     value = {**record, "epoch": epoch}
     answer = database.run(
         r.table(table)

@@ -1,8 +1,10 @@
-"""Judges rows when they are read: the database is an open door, and a script may have written anything.
+"""Judges rows when they are read: the database is an open door, and a script may have written
+anything.
 
-`check_domain` and `check_hypervisor` say what is wrong with a row (which field, why) or None. The engine reports it in
-`observed` (reason InvalidRow) and does nothing else with that row; no path, XML or command is ever taken from a row on
-trust. Also the bounds that webapp's requests obey, so both doors refuse the same things.
+`check_domain` and `check_hypervisor` say what is wrong with a row (which field, why) or None. The
+engine reports it in `observed` (reason InvalidRow) and does nothing else with that row; no path,
+XML or command is ever taken from a row on trust. Also the bounds that webapp's requests obey, so
+both doors refuse the same things.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ Slug = Annotated[str, StringConstraints(pattern=SLUG)]
 UuidText = Annotated[str, StringConstraints(pattern=UUID)]
 Name = Annotated[
     str,
-    # Names are shown and sent to hypervisors as text: no control characters and nothing that looks like markup.
+    # Names are shown and sent to hypervisors as text: no control characters and nothing that looks
+    # like markup.
     StringConstraints(
         strip_whitespace=True, min_length=1, max_length=NAME_MAX, pattern=r"^[^\x00-\x1f\x7f<>]+$"
     ),

@@ -1,8 +1,8 @@
 """Tables, secondary indexes and ordered upgrades.
 
-`ensure` brings any database, empty or older, to the schema of this program, step by step; each step is idempotent, so
-one cut in half is simply done again. A database of a newer program is refused with a sentence. Called by
-`python -m db init` before webapp or engine start.
+`ensure` brings any database, empty or older, to the schema of this program, step by step; each step
+is idempotent, so one cut in half is simply done again. A database of a newer program is refused
+with a sentence. Called by `python -m db init` before webapp or engine start.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ SECRET_TABLES = frozenset({"credentials", "api_tokens", "consoles"})
 Upgrade = Callable[[Database], None]
 
 UPGRADES: list[tuple[int, str, Upgrade]] = []
-"""(version, what it does, function), oldest first. Version 1 is the schema as first created by `ensure`."""
+"""(version, what it does, function), oldest first. Version 1 is the schema as first created by
+`ensure`.
+"""
 
 
 def newest_version() -> int:
@@ -145,7 +147,9 @@ def _create(database: Database, query: Any, exists: bool) -> None:
 
 
 def wait_until_ready(database: Database, timeout_s: float) -> None:
-    """Wait until the database answers and its schema is ours. Raises SchemaError or DatabaseUnavailable."""
+    """Wait until the database answers and its schema is ours. Raises SchemaError or
+    DatabaseUnavailable.
+    """
     from db.errors import DatabaseUnavailable
 
     deadline = time.monotonic() + timeout_s

@@ -1,7 +1,8 @@
 """Where things are and how to reach the database: read once, from environment variables.
 
-Every process of the product reads the same few variables (docs/install.md lists them), so two copies run side
-by side by giving them other values. `engine/settings.py` and `webapp/settings.py` add what only they need.
+Every process of the product reads the same few variables (docs/install.md lists them), so two
+copies run side by side by giving them other values. `engine/settings.py` and `webapp/settings.py`
+add what only they need.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ DATABASE_NAME = "isard"
 
 @dataclass(frozen=True)
 class Settings:
-    """Ports are TCP ports; `data` is the absolute folder everything of this installation lives in."""
+    """Ports are TCP ports; `data` is this installation's absolute folder."""
 
     data: Path
     host: str

@@ -1,9 +1,9 @@
 """The words, and what each state allows. Pure: no input or output.
 
-Three small vocabularies and nothing else: what is wanted (Desired), what is seen (Observed), and what is being done
-(Activity). `ACTIONS` is the one table of what a person may do with a desktop in which condition; webapp draws its
-buttons and refuses requests from it, so a button that is shown is an action that is allowed. `read_wish` is how every
-reader understands `desired`, whoever wrote it.
+Three small vocabularies and nothing else: what is wanted (Desired), what is seen (Observed), and
+what is being done (Activity). `ACTIONS` is the one table of what a person may do with a desktop in
+which condition; webapp draws its buttons and refuses requests from it, so a button that is shown is
+an action that is allowed. `read_wish` is how every reader understands `desired`, whoever wrote it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ class Desired(StrEnum):
 
 
 class Observed(StrEnum):
-    """What a domain is, as last seen. `absent`: its disks were never made. `unknown`: its host cannot be asked."""
+    """What a domain is, as last seen. `absent`: its disks were never made. `unknown`: its host
+    cannot be asked.
+    """
 
     ABSENT = "absent"
     STOPPED = "stopped"
@@ -52,7 +54,9 @@ class Activity(StrEnum):
 
 
 class Condition(StrEnum):
-    """The one word shown to people, folded from wish, sight, activity and failure by `condition_of`."""
+    """The one word shown to people, folded from wish, sight, activity and failure by
+    `condition_of`.
+    """
 
     CREATING = "creating"
     STOPPED = "stopped"
@@ -83,7 +87,9 @@ class HypervisorState(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why something is as it is: `observed.reason` and `observed.failure.reason`. One CamelCase word each."""
+    """Why something is as it is: `observed.reason` and `observed.failure.reason`. One CamelCase
+    word each.
+    """
 
     INVALID_ROW = "InvalidRow"
     NO_CAPACITY = "NoCapacity"
@@ -150,13 +156,14 @@ WISH_OF_ACTION: dict[Action, tuple[Desired, bool]] = {
     Action.DELETE: (Desired.DELETED, False),
     Action.CALL_OFF: (Desired.STOPPED, False),
 }
-"""The wish (state, force) that an action writes. `retry` repeats the present wish with a new time; `edit` and
-`view` write none."""
+"""The wish (state, force) that an action writes. `retry` repeats the present wish with a new time;
+`edit` and `view` write none.
+"""
 
 
 @dataclass(frozen=True)
 class Wish:
-    """`desired` as everyone reads it. `at` is None where a script left it out from the beginning."""
+    """`desired` as everyone reads it. `at` is None where a script never gave one."""
 
     state: Desired
     at: datetime | None
@@ -167,9 +174,9 @@ class Wish:
 def read_wish(desired: Mapping[str, Any]) -> Wish:
     """The wish in a `desired` field. Raises ValueError for an unknown state.
 
-    A script's update merges into what the web UI wrote before, so `by` and `force` count only with their own `at`:
-    the UI writes them as `{"id": …, "at": …}` and as the time itself. A script may write `force: True` (it counts
-    until taken back) and `by` as a plain string.
+    A script's update merges into what the web UI wrote before, so `by` and `force` count only with
+    their own `at`: the UI writes them as `{"id": …, "at": …}` and as the time itself. A script may
+    write `force: True` (it counts until taken back) and `by` as a plain string.
     """
     at = desired.get("at")
     by = desired.get("by")
@@ -185,7 +192,9 @@ def read_wish(desired: Mapping[str, Any]) -> Wish:
 
 
 def is_handled(wish: Wish, observed: Mapping[str, Any]) -> bool:
-    """True where this wish was finished once (reached, or failed terminally): `observed.for` names it."""
+    """True where this wish was finished once (reached, or failed terminally): `observed.for` names
+    it.
+    """
     done = observed.get("for") or {}
     return bool(done) and done.get("state") == wish.state and done.get("at") == wish.at
 
