@@ -1,0 +1,484 @@
+"""From a term on the wire to a Python closure.
+
+A term arrives as JSON: `[code, [arguments], {options}]`, an object, or a plain value. It is
+compiled once per query into a closure taking a frame. A frame is a list: cell 0 holds the `Env`,
+the others the variables of the functions around the term, innermost last, so that calling a
+function is `body([*captured, argument])` and reading a variable is one list access.
+
+Each compiled term remembers its path in the query; an error that leaves it without a position
+gets that path as its backtrace. What needs compile-time context (FUNC, VAR, IMPLICIT_VAR, literals,
+ARGS) is compiled here; everything else comes from the registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from db.embedded.datum import DATUM_TYPES, Datum, number, revive_object
+from db.embedded.env import Env
+from db.embedded.errors import Backtrace, CompileError, QueryLogicError, ReqlError
+from db.embedded.registry import TERMS, TermSpec
+from db.embedded.sequences import Function, Grouped
+from db.embedded.values import FAST, KINDS, as_array, as_datum
+
+Frame = list[Any]
+Closure = Callable[[Frame], Any]
+
+MAKE_ARRAY, MAKE_OBJ, VAR, IMPLICIT_VAR, FUNC, ARGS, DATUM = 2, 3, 10, 13, 69, 154, 1
+DEEPEST: Final = 400
+
+NOTHING: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What surrounds a term: variables and their cells, r.row, whether writes may stand here."""
+
+    variables: dict[int, int] = field(default_factory=dict)
+    cells: int = 1
+    row_depth: int = 0
+    row_cell: int = 0
+    writes_legal: bool = True
+    depth: int = 0
+
+
+@dataclass(slots=True)
+class Node:
+    """A compiled term."""
+
+    run: Closure
+    path: Backtrace
+    deterministic: bool = True
+    constant: Any = NOTHING
+    code: int = DATUM
+
+
+@dataclass(slots=True)
+class Call:
+    """What a special term gets: its compiled arguments and options."""
+
+    spec: TermSpec
+    args: list[Node]
+    options: dict[str, Node]
+    path: Backtrace
+
+    @property
+    def runs(self) -> list[Closure]:
+        return [node.run for node in self.args]
+
+
+ROOT_SCOPE: Final = Scope()
+
+
+def compile_query(raw: Any) -> Node:
+    """The closure of a whole query; raises CompileError."""
+    return compile_term(raw, ROOT_SCOPE, ())
+
+
+def compile_term(raw: Any, scope: Scope, path: Backtrace) -> Node:
+    kind = type(raw)
+    if kind is list:
+        if scope.depth > DEEPEST:
+            raise CompileError(f"Query nested deeper than {DEEPEST} terms.", path)
+        return _compile_call(raw, replace_depth(scope), path)
+    if kind is dict:
+        if scope.depth > DEEPEST:
+            raise CompileError(f"Query nested deeper than {DEEPEST} terms.", path)
+        return _compile_object(raw, replace_depth(scope), path)
+    if kind is int or kind is float:
+        raw = number(raw)
+    return _constant(raw, path)
+
+
+def replace_depth(scope: Scope) -> Scope:
+    return Scope(
+        scope.variables,
+        scope.cells,
+        scope.row_depth,
+        scope.row_cell,
+        scope.writes_legal,
+        scope.depth + 1,
+    )
+
+
+def _constant(value: Datum, path: Backtrace) -> Node:
+    return Node(lambda frame: value, path, constant=value)
+
+
+# --- literals -----------------------------------------------------------------------------
+
+
+def literal(raw: Any, depth: int = 0) -> Any:
+    """The value of a term that is a literal through and through, otherwise NOTHING."""
+    kind = type(raw)
+    if kind is str or kind is bool or raw is None:
+        return raw
+    if kind is int or kind is float:
+        return number(raw)
+    if depth > DEEPEST:
+        return NOTHING
+    if kind is dict:
+        made = {}
+        for key, item in raw.items():
+            value = literal(item, depth + 1)
+            if value is NOTHING:
+                return NOTHING
+            made[key] = value
+        if "$reql_type$" in made:
+            return NOTHING
+        return made
+    if kind is list and raw and raw[0] == MAKE_ARRAY and len(raw) == 2:
+        if type(raw[1]) is not list:
+            return NOTHING
+        items = []
+        for item in raw[1]:
+            value = literal(item, depth + 1)
+            if value is NOTHING:
+                return NOTHING
+            items.append(value)
+        return items
+    return NOTHING
+
+
+def _compile_object(raw: dict[str, Any], scope: Scope, path: Backtrace) -> Node:
+    value = literal(raw)
+    if value is not NOTHING:
+        return _constant(value, path)
+    nodes = {key: compile_term(item, scope, (*path, key)) for key, item in raw.items()}
+    if "$reql_type$" in raw and all(node.constant is not NOTHING for node in nodes.values()):
+        made = {key: node.constant for key, node in nodes.items()}
+        try:
+            return _constant(revive_object(made), path)
+        except ReqlError as error:
+            error.backtrace = path
+            raise
+    runs = [(key, node.run) for key, node in nodes.items()]
+
+    def run(frame: Frame) -> Datum:
+        made = {}
+        for key, item in runs:
+            value = item(frame)
+            made[key] = value if type(value) in DATUM_TYPES else as_datum(frame[0], value)
+        return revive_object(made) if "$reql_type$" in made else made
+
+    return Node(
+        _blaming(run, path),
+        path,
+        deterministic=all(node.deterministic for node in nodes.values()),
+        code=MAKE_OBJ,
+    )
+
+
+def _compile_array(raw: Any, args: list[Any], scope: Scope, path: Backtrace) -> Node:
+    value = literal(raw)
+    if value is not NOTHING:
+        items = value
+
+        def constant(frame: Frame) -> Datum:
+            return frame[0].check_array(items)
+
+        return Node(_blaming(constant, path), path, constant=items, code=MAKE_ARRAY)
+    nodes = [compile_term(item, scope, (*path, i)) for i, item in enumerate(args)]
+    runs = [(node.run, node.code == ARGS) for node in nodes]
+
+    def run(frame: Frame) -> Datum:
+        made: list[Datum] = []
+        for item, spliced in runs:
+            value = item(frame)
+            if type(value) not in DATUM_TYPES:
+                value = as_datum(frame[0], value)
+            if spliced:
+                made.extend(value)
+            else:
+                made.append(value)
+        return frame[0].check_array(made)
+
+    return Node(
+        _blaming(run, path),
+        path,
+        deterministic=all(node.deterministic for node in nodes),
+        code=MAKE_ARRAY,
+    )
+
+
+# --- functions and variables --------------------------------------------------------------
+
+
+def _compile_function(args: list[Any], scope: Scope, path: Backtrace) -> Node:
+    if len(args) != 2:
+        raise CompileError(f"Expected 2 arguments but found {len(args)}.", path)
+    ids = literal(args[0])
+    if type(ids) is not list or not all(type(i) is int for i in ids):
+        raise CompileError("A FUNC term takes an array of variable numbers.", path)
+    variables = {**scope.variables}
+    for position, variable in enumerate(ids):
+        variables[variable] = scope.cells + position
+    binds_row = len(ids) == 1
+    inner = Scope(
+        variables,
+        scope.cells + len(ids),
+        scope.row_depth + 1 if binds_row else scope.row_depth,
+        scope.cells if binds_row else scope.row_cell,
+        scope.writes_legal,
+        scope.depth,
+    )
+    body = compile_term(args[1], inner, (*path, 1))
+    inside, arity, deterministic = body.run, len(ids), body.deterministic
+
+    def run(frame: Frame) -> Function:
+        def call(*values: Any) -> Any:
+            if len(values) != arity:
+                raise QueryLogicError(
+                    f"Expected function with {len(values)} argument"
+                    f"{'' if len(values) == 1 else 's'} but found function with {arity} "
+                    f"argument{'' if arity == 1 else 's'}.",
+                    path,
+                )
+            return inside([*frame, *values])
+
+        def unary(value: Any) -> Any:
+            return inside([*frame, value])
+
+        return Function(call, arity, unary if arity == 1 else call, deterministic)
+
+    return Node(run, path, deterministic, code=FUNC)
+
+
+def _compile_variable(args: list[Any], scope: Scope, path: Backtrace) -> Node:
+    if len(args) != 1:
+        raise CompileError(f"Expected 1 argument but found {len(args)}.", path)
+    cell = scope.variables.get(args[0]) if type(args[0]) is int else None
+    if cell is None:
+        raise CompileError("Variable name not found.", path)
+    return Node(lambda frame: frame[cell], path, code=VAR)
+
+
+def _compile_row(args: list[Any], scope: Scope, path: Backtrace) -> Node:
+    if args:
+        raise CompileError(f"Expected 0 arguments but found {len(args)}.", path)
+    if scope.row_depth == 0:
+        raise CompileError("r.row is not defined in this context.", path)
+    if scope.row_depth > 1:
+        raise CompileError("Cannot use r.row in nested queries.  Use functions instead.", path)
+    cell = scope.row_cell
+    return Node(lambda frame: frame[cell], path, code=IMPLICIT_VAR)
+
+
+# --- calls of registered terms ------------------------------------------------------------
+
+
+def _compile_call(raw: list[Any], scope: Scope, path: Backtrace) -> Node:
+    code = raw[0] if raw else None
+    if type(code) is not int:
+        raise CompileError("Expected a TermType as a NUMBER.", path)
+    args = raw[1] if len(raw) > 1 else []
+    options = raw[2] if len(raw) > 2 else {}
+    if type(args) is dict and len(raw) == 2:
+        args, options = [], args
+    if code == DATUM:
+        return compile_term(args, scope, path)
+    if type(args) is not list or type(options) is not dict or len(raw) > 3:
+        raise CompileError("Expected an ARRAY of arguments and an OBJECT of options.", path)
+    if code == FUNC:
+        return _compile_function(args, scope, path)
+    if code == VAR:
+        return _compile_variable(args, scope, path)
+    if code == IMPLICIT_VAR:
+        return _compile_row(args, scope, path)
+    if code == MAKE_ARRAY:
+        return _compile_array(raw, args, scope, path)
+    if code == MAKE_OBJ:
+        return _compile_object(options, scope, path)
+    spec = TERMS.get(code)
+    if spec is None:
+        raise CompileError(f"Unknown term type {code}.", path)
+    if spec.writes and not scope.writes_legal:
+        raise CompileError(
+            "Cannot nest writes or meta ops in stream operations.  Use FOR_EACH instead.", path
+        )
+    nodes = _compile_arguments(spec, args, scope, path)
+    spliced = any(node.code == ARGS for node in nodes)
+    if not spliced and not spec.accepts(len(nodes)):
+        raise CompileError(f"Expected {spec.describe_arity()} but found {len(nodes)}.", path)
+    for name in options:
+        if name not in spec.options and not spec.unsupported:
+            raise CompileError(f"Unrecognized optional argument `{name}`.", path)
+    named = {name: compile_term(item, scope, (*path, name)) for name, item in options.items()}
+    call = Call(spec, nodes, named, path)
+    return Node(
+        _spliced(call) if spliced else _closure(call),
+        path,
+        deterministic=spec.deterministic
+        and all(node.deterministic for node in nodes)
+        and all(node.deterministic for node in named.values()),
+        code=code,
+    )
+
+
+def _compile_arguments(
+    spec: TermSpec, args: list[Any], scope: Scope, path: Backtrace
+) -> list[Node]:
+    if not spec.forbids_writes:
+        return [compile_term(item, scope, (*path, i)) for i, item in enumerate(args)]
+    no_writes = replace(scope, writes_legal=False)
+    return [
+        compile_term(item, scope if i == 0 else no_writes, (*path, i))
+        for i, item in enumerate(args)
+    ]
+
+
+def _closure(call: Call) -> Closure:
+    spec = call.spec
+    if spec.unsupported is not None:
+        reason = spec.unsupported
+        name = spec.name.lower()
+
+        def refuse(frame: Frame) -> Any:
+            raise QueryLogicError(
+                f"`{name}` is not supported by the embedded database: {reason}", call.path
+            )
+
+        return refuse
+    if spec.build is not None:
+        return _blaming(spec.build(call), call.path)
+    if spec.function is None:
+        raise TypeError(f"term {spec.name} has nothing that computes it")
+    return _eager(call, spec.function)
+
+
+def _spliced(call: Call) -> Closure:
+    """A term with r.args among its arguments: its arity is known when it runs."""
+    spec, path = call.spec, call.path
+
+    def run(frame: Frame) -> Any:
+        nodes: list[Node] = []
+        for node in call.args:
+            if node.code != ARGS:
+                nodes.append(node)
+                continue
+            nodes.extend(_constant(value, path) for value in node.run(frame))
+        if not spec.accepts(len(nodes)):
+            raise QueryLogicError(f"Expected {spec.describe_arity()} but found {len(nodes)}.", path)
+        return _closure(Call(spec, nodes, call.options, path))(frame)
+
+    return run
+
+
+def blame(error: ReqlError, path: Backtrace) -> None:
+    if error.backtrace is None:
+        error.backtrace = path
+
+
+def _blaming(run: Closure, path: Backtrace) -> Closure:
+    def blaming(frame: Frame) -> Any:
+        try:
+            return run(frame)
+        except ReqlError as error:
+            if error.backtrace is None:
+                error.backtrace = path
+            raise
+
+    return blaming
+
+
+def _converter(kind: str, node: Node) -> Callable[[Env, Any], Any]:
+    convert, path = KINDS[kind], node.path
+
+    def converting(env: Env, value: Any) -> Any:
+        try:
+            return convert(env, value)
+        except ReqlError as error:
+            if error.backtrace is None:
+                error.backtrace = path
+            raise
+
+    return converting
+
+
+def _eager(call: Call, function: Callable[..., Any]) -> Closure:
+    """The closure of a term whose arguments are evaluated first."""
+    spec, path = call.spec, call.path
+    if call.options or len(call.args) not in (1, 2):
+        return _eager_general(call, function)
+    kinds = [spec.kind_of(i) for i in range(len(call.args))]
+    fast = [FAST[kind] for kind in kinds]
+    slow = [_converter(kind, node) for kind, node in zip(kinds, call.args, strict=True)]
+    per_group = spec.per_group
+    if len(call.args) == 1:
+        (first,), (fast0,), (slow0,) = call.runs, fast, slow
+
+        def run1(frame: Frame) -> Any:
+            try:
+                value = first(frame)
+                if type(value) not in fast0:
+                    if type(value) is Grouped and per_group:
+                        return value.apply(lambda item: function(frame[0], slow0(frame[0], item)))
+                    value = slow0(frame[0], value)
+                return function(frame[0], value)
+            except ReqlError as error:
+                if error.backtrace is None:
+                    error.backtrace = path
+                raise
+
+        return run1
+    (first, second), (fast0, fast1), (slow0, slow1) = call.runs, fast, slow
+
+    def run2(frame: Frame) -> Any:
+        try:
+            value = first(frame)
+            if type(value) not in fast0:
+                if type(value) is Grouped and per_group:
+                    return value.apply(
+                        lambda item: function(
+                            frame[0], slow0(frame[0], item), slow1(frame[0], second(frame))
+                        )
+                    )
+                value = slow0(frame[0], value)
+            other = second(frame)
+            if type(other) not in fast1:
+                other = slow1(frame[0], other)
+            return function(frame[0], value, other)
+        except ReqlError as error:
+            if error.backtrace is None:
+                error.backtrace = path
+            raise
+
+    return run2
+
+
+def _eager_general(call: Call, function: Callable[..., Any]) -> Closure:
+    spec, path = call.spec, call.path
+    positional = [(node.run, _converter(spec.kind_of(i), node)) for i, node in enumerate(call.args)]
+    named = [
+        (name, node.run, _converter(spec.options[name], node))
+        for name, node in call.options.items()
+    ]
+    per_group = spec.per_group
+
+    def call_with(frame: Frame, first: list[Any]) -> Any:
+        env = frame[0]
+        values = first + [convert(env, run(frame)) for run, convert in positional[len(first) :]]
+        options = {name: convert(env, run(frame)) for name, run, convert in named}
+        return function(env, *values, **options)
+
+    def run(frame: Frame) -> Any:
+        try:
+            if not positional:
+                return call_with(frame, [])
+            evaluate, convert = positional[0]
+            value = evaluate(frame)
+            if type(value) is Grouped and per_group:
+                return value.apply(lambda item: call_with(frame, [convert(frame[0], item)]))
+            return call_with(frame, [convert(frame[0], value)])
+        except ReqlError as error:
+            if error.backtrace is None:
+                error.backtrace = path
+            raise
+
+    return run
+
+
+def evaluate_args_term(frame: Frame, node: Node) -> list[Datum]:
+    return as_array(frame[0], node.run(frame))

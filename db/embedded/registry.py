@@ -1,0 +1,161 @@
+"""The table of terms: code, arity, options and what computes each.
+
+`@term(...)` declares an ordinary term: its arguments are evaluated, converted to the declared
+kinds (see `values.KINDS`) and handed to the function. `@special(...)` declares a term that
+decides itself what to evaluate and when (branch, and, default …): its function is called once,
+at compile time, and returns the closure. `unsupported(...)` lists a term this database does not
+have, with the reason its users read. Modules in `terms/` fill the table when imported; the
+compiler looks terms up by their code on the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from db.embedded.values import KINDS
+
+if TYPE_CHECKING:
+    from db.embedded.compiler import Call, Closure
+
+NO_OPTIONS: Final[frozenset[str]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class TermSpec:
+    """What the compiler knows of a term."""
+
+    name: str
+    code: int
+    fewest: int
+    most: int | None
+    kinds: tuple[str, ...] = ()
+    options: dict[str, str] = field(default_factory=dict)
+    function: Callable[..., Any] | None = None
+    build: Callable[[Call], Closure] | None = None
+    per_group: bool = True
+    deterministic: bool = True
+    writes: bool = False
+    forbids_writes: bool = False
+    unsupported: str | None = None
+
+    def kind_of(self, position: int) -> str:
+        return self.kinds[min(position, len(self.kinds) - 1)]
+
+    def describe_arity(self) -> str:
+        if self.most is None:
+            return f"{self.fewest} or more arguments"
+        if self.fewest == self.most:
+            return f"{self.fewest} argument{'' if self.fewest == 1 else 's'}"
+        return f"between {self.fewest} and {self.most} arguments"
+
+    def accepts(self, count: int) -> bool:
+        return self.fewest <= count and (self.most is None or count <= self.most)
+
+
+TERMS: Final[dict[int, TermSpec]] = {}
+
+
+def _declare(spec: TermSpec) -> None:
+    other = TERMS.get(spec.code)
+    if other is not None:
+        raise ValueError(f"term code {spec.code} declared twice: {other.name}, {spec.name}")
+    TERMS[spec.code] = spec
+
+
+def _parse_kinds(text: str) -> tuple[tuple[str, ...], int, int | None]:
+    """'datum string? int*' -> the kinds, the fewest and the most arguments."""
+    kinds: list[str] = []
+    fewest, most = 0, 0
+    unbounded = False
+    for word in text.split():
+        kind = word.rstrip("?*")
+        if kind not in KINDS:
+            raise ValueError(f"unknown kind of argument: {word}")
+        kinds.append(kind)
+        most += 1
+        if word.endswith("*"):
+            unbounded = True
+        elif not word.endswith("?"):
+            fewest += 1
+    return tuple(kinds), fewest, None if unbounded else most
+
+
+def term(
+    name: str,
+    code: int,
+    args: str = "",
+    *,
+    options: dict[str, str] | None = None,
+    per_group: bool = True,
+    deterministic: bool = True,
+    writes: bool = False,
+    forbids_writes: bool = False,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declare a term whose arguments are evaluated first.
+
+    `args` lists the kinds in order; `?` marks one that may be missing (then the function's
+    default applies), `*` the last one, of which there may be any number. `options` gives the
+    kind of each optional argument; those present arrive as keyword arguments.
+    """
+    kinds, fewest, most = _parse_kinds(args)
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        _declare(
+            TermSpec(
+                name=name,
+                code=code,
+                fewest=fewest,
+                most=most,
+                kinds=kinds,
+                options=options or {},
+                function=function,
+                per_group=per_group,
+                deterministic=deterministic,
+                writes=writes,
+                forbids_writes=forbids_writes,
+            )
+        )
+        return function
+
+    return register
+
+
+def special(
+    name: str,
+    code: int,
+    fewest: int,
+    most: int | None,
+    *,
+    options: dict[str, str] | None = None,
+    deterministic: bool = True,
+    writes: bool = False,
+    forbids_writes: bool = False,
+) -> Callable[[Callable[[Call], Closure]], Callable[[Call], Closure]]:
+    """Declare a term that gets its arguments as closures and returns its own closure."""
+
+    def register(build: Callable[[Call], Closure]) -> Callable[[Call], Closure]:
+        _declare(
+            TermSpec(
+                name=name,
+                code=code,
+                fewest=fewest,
+                most=most,
+                options=options or {},
+                build=build,
+                deterministic=deterministic,
+                writes=writes,
+                forbids_writes=forbids_writes,
+            )
+        )
+        return build
+
+    return register
+
+
+def unsupported(
+    name: str, code: int, reason: str, fewest: int = 0, most: int | None = None
+) -> None:
+    """List a term of the language that this database leaves out."""
+    _declare(TermSpec(name=name, code=code, fewest=fewest, most=most, unsupported=reason))
