@@ -4,28 +4,72 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
-from db import defaults, schema
+from db import backup, defaults, schema
 from db.connection import Database
 from db.errors import IsardError
 from db.settings import Settings
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m db", description="The product's database.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("init", help="create what is missing, upgrade what is older")
-    commands.add_parser("version", help="print the schema's version")
-    args = parser.parse_args(argv)
+    args = _parser().parse_args(argv)
     try:
         database = Database(Settings.from_environment())
-        if args.command == "init":
-            version = schema.ensure(database)
-            defaults.insert_missing(database)
-            print(f"The database is ready (schema {version}).")
-        else:
-            print(schema.read_version(database))
+        return int(args.run(database, args) or 0)
     except IsardError as error:
         print(error, file=sys.stderr)
         return 1
-    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m db", description="The product's database.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    init = commands.add_parser("init", help="create what is missing, upgrade what is older")
+    init.set_defaults(run=_init)
+    version = commands.add_parser("version", help="print the schema's version")
+    version.set_defaults(run=_version)
+    save = commands.add_parser("backup", help="write everything to one file of JSON lines")
+    save.add_argument("file", type=Path)
+    save.add_argument(
+        "--without-secrets",
+        action="store_true",
+        help="leave password hashes, tokens and console passwords out",
+    )
+    save.set_defaults(run=_backup)
+    check = commands.add_parser("verify", help="read a backup and check every sum")
+    check.add_argument("file", type=Path)
+    check.set_defaults(run=_verify)
+    load = commands.add_parser("restore", help="write a backup into an empty database")
+    load.add_argument("file", type=Path)
+    load.add_argument("--replace", action="store_true", help="give up what the database holds")
+    load.set_defaults(run=_restore)
+    return parser
+
+
+def _init(database: Database, _args: argparse.Namespace) -> None:
+    version = schema.ensure(database)
+    defaults.insert_missing(database)
+    print(f"The database is ready (schema {version}).")
+
+
+def _version(database: Database, _args: argparse.Namespace) -> None:
+    print(schema.read_version(database))
+
+
+def _backup(database: Database, args: argparse.Namespace) -> None:
+    summary = backup.backup(database, args.file, secrets=not args.without_secrets, report=print)
+    print(f"{args.file}: {summary.tables} tables, {summary.rows} rows, schema {summary.schema}.")
+
+
+def _verify(_database: Database, args: argparse.Namespace) -> None:
+    summary = backup.verify(args.file)
+    print(
+        f"{args.file} is whole: {summary.tables} tables, {summary.rows} rows, "
+        f"schema {summary.schema}, made {summary.created_at}."
+    )
+
+
+def _restore(database: Database, args: argparse.Namespace) -> None:
+    summary = backup.restore(database, args.file, replace=args.replace, report=print)
+    print(f"Restored {summary.tables} tables, {summary.rows} rows. Start the engine now.")
