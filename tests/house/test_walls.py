@@ -1,4 +1,6 @@
-"""The house rules that a machine can check: walls between parts, sizes, and a word on top of each file."""
+"""The house rules that a machine can check: walls between parts, sizes, and a word on top of each
+file.
+"""
 
 from __future__ import annotations
 
