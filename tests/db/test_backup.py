@@ -1,4 +1,4 @@
-"""Backup and restore: what goes in comes out, and nothing damaged, newer or dangerous is written."""
+"""Backup and restore: what goes in comes out; nothing damaged, newer or dangerous is written."""
 
 from __future__ import annotations
 

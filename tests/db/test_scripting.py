@@ -1,4 +1,4 @@
-"""docs/scripting.md promises; here its script runs, as it stands there, against the product's tables."""
+"""docs/scripting.md promises; here its script runs as it stands, on the product's tables."""
 
 from __future__ import annotations
 
