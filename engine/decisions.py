@@ -1,0 +1,502 @@
+"""Decides what to do about one domain: (row, facts, now) -> Decision. Pure, and the only place where
+state words are compared.
+
+`see` says what the domain is, from the hosts' answers and the ledger of disks; `decide` looks the
+wish and that sight up in one complete table and returns the one next action. Nothing here touches a
+host or the database: engine/reconcilers/domain.py gathers the facts, performs the action, writes
+what came of it and decides anew, so a lost event or a killed engine changes only the delay.
+
+A failure does not change a row's place in the table. A transient one delays the next try, a
+terminal one waits for a new wish; meanwhile what is seen is still reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from db.states import Activity, Desired, Kind, Observed, Reason, Wish, is_handled, read_wish
+from engine.placement import Placed, Refused
+
+ASK_AGAIN_S = 5.0
+"""A guest may overlook the power button while it boots, so it is asked again this often."""
+RESTART_PAUSE_S = 60.0
+"""A guest that crashes right after its start is not started again faster than this."""
+
+
+class Knowledge(StrEnum):
+    """What we know of a host: its domains are listed and events come; the first attempt to
+    (re)connect is under way; it cannot be asked; or an administrator said that it is gone for good.
+    """
+
+    LISTED = "listed"
+    PENDING = "pending"
+    LOST = "lost"
+    FENCED = "fenced"
+
+
+POWER: dict[str, Observed] = {
+    "running": Observed.STARTED,
+    "blocked": Observed.STARTED,
+    "shutdown": Observed.STARTED,
+    "paused": Observed.PAUSED,
+    "pmsuspended": Observed.PAUSED,
+}
+"""libvirt's words for a domain that is active; in any other it holds no memory and no disk."""
+
+STOP_CAUSES: dict[str, tuple[Reason, str]] = {
+    "shutdown": (Reason.GUEST_SHUTDOWN, "The guest was shut down from inside."),
+    "crashed": (Reason.GUEST_CRASHED, "The guest crashed."),
+    "failed": (Reason.GUEST_CRASHED, "The hypervisor's process for this guest ended by itself."),
+    "destroyed": (Reason.POWERED_OFF, "It was powered off on its hypervisor."),
+}
+"""What a host's event said about the end of a domain."""
+
+STOP_REASONS = frozenset(
+    {
+        Reason.GUEST_SHUTDOWN,
+        Reason.GUEST_CRASHED,
+        Reason.POWERED_OFF,
+        Reason.STOPPED_UNSEEN,
+        Reason.HOST_RESTARTED,
+    }
+)
+RESTART_REASONS = frozenset({Reason.GUEST_CRASHED, Reason.HOST_RESTARTED})
+"""What `restart_on_failure` makes good. A guest shut down from inside stays down."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that a decision may rest on, for one row, as just gathered."""
+
+    hosts: Mapping[str, Knowledge] = field(default_factory=dict)
+    """Every host of table `hypervisors`."""
+    seen: Mapping[str, str] = field(default_factory=dict)
+    """Listed host -> libvirt's word for this domain there."""
+    foreign: frozenset[str] = frozenset()
+    """Listed hosts where another installation has a domain of this id."""
+    stops: Mapping[str, str] = field(default_factory=dict)
+    """Host -> what its event said about the end of this domain."""
+    boots: Mapping[str, str] = field(default_factory=dict)
+    """Host -> what tells one start of that machine from the next."""
+    last_host: str | None = None
+    """Where the engine's own table `consoles` says it was started last."""
+    powered_off: bool = False
+    """This very reconcile powered it off."""
+    asked_at: datetime | None = None
+    """When this engine last asked the guest to shut down."""
+    has_disks: bool = False
+    """The ledger (or `observed`) says that disks were made for this row once."""
+    unmade_disks: tuple[str, ...] = ()
+    """Disks the row should have and never had."""
+    has_ledger: bool = False
+    """The ledger has a record of any kind: there may be files."""
+    deletion_begun: bool = False
+    children: int = 0
+    """Domains whose disks are backed by this one's, and that shall stay."""
+    leaving_children: int = 0
+    """Such domains that are being deleted."""
+    parent_problem: str | None = None
+    """Why the template cannot be built upon now."""
+    disk_host_problem: str | None = None
+    """Why no host can work on its disks now."""
+    placement: Placed | Refused | None = None
+    """Where it would run; asked for only where it may have to start."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What the domain is. `pending`: a host that may have it is just being (re)connected, so
+    nothing new can be said for a moment.
+    """
+
+    state: Observed
+    hypervisor: str | None = None
+    reason: str | None = None
+    message: str | None = None
+    pending: bool = False
+
+
+@dataclass(frozen=True)
+class Rest:
+    """Nothing to do on any host. `finished`: the wish has been reached. `until`: look again then."""
+
+    finished: bool = False
+    until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Write nothing, do nothing, until one of the topics fires."""
+
+    topics: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Something else has to change first; `topics` name it and wake the key."""
+
+    reason: Reason
+    message: str
+    topics: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CreateDisks:
+    disks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Start:
+    hypervisor: str
+
+
+@dataclass(frozen=True)
+class Resume:
+    hypervisor: str
+
+
+@dataclass(frozen=True)
+class Suspend:
+    hypervisor: str
+
+
+@dataclass(frozen=True)
+class AskShutdown:
+    """`deadline` is None where the asking begins now."""
+
+    hypervisor: str
+    deadline: datetime | None
+
+
+@dataclass(frozen=True)
+class PowerOff:
+    hypervisor: str
+
+
+@dataclass(frozen=True)
+class DeleteDisks:
+    pass
+
+
+@dataclass(frozen=True)
+class RemoveRow:
+    pass
+
+
+@dataclass(frozen=True)
+class Forget:
+    """Remove the row although its host cannot be asked, and list what is left there."""
+
+    hypervisor: str
+
+
+@dataclass(frozen=True)
+class Fail:
+    """Terminal: waits for a new wish."""
+
+    reason: Reason
+    message: str
+
+
+Action = (
+    Rest
+    | Hold
+    | Wait
+    | CreateDisks
+    | Start
+    | Resume
+    | Suspend
+    | AskShutdown
+    | PowerOff
+    | DeleteDisks
+    | RemoveRow
+    | Forget
+    | Fail
+)
+
+
+@dataclass(frozen=True)
+class Decision:
+    sight: Sight
+    wish: Wish
+    action: Action
+
+
+@dataclass(frozen=True)
+class _Case:
+    row: Mapping[str, Any]
+    observed: Mapping[str, Any]
+    wish: Wish
+    is_new: bool
+    sight: Sight
+    facts: Facts
+    now: datetime
+
+    @property
+    def host(self) -> str:
+        return self.sight.hypervisor or ""
+
+
+def decide(row: Mapping[str, Any], facts: Facts, now: datetime) -> Decision:
+    """The next action for a valid row (db/rowcheck.py has judged it)."""
+    observed = observed_of(row)
+    wish = read_wish(row["desired"])
+    sight = see(row, facts)
+    case = _Case(row, observed, wish, not is_handled(wish, observed), sight, facts, now)
+    return Decision(sight, wish, _gate(case) or RULES[wish.state, sight.state](case))
+
+
+def observed_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row's `observed`, or nothing where a script put something that is none."""
+    observed = row.get("observed")
+    return dict(observed) if isinstance(observed, Mapping) else {}
+
+
+def see(row: Mapping[str, Any], facts: Facts) -> Sight:
+    """What the domain is, whatever `observed` claims: hosts first, then the ledger."""
+    observed = observed_of(row)
+    recorded = _recorded_host(observed, facts)
+    active = {host: POWER[word] for host, word in facts.seen.items() if word in POWER}
+    if active:
+        host = recorded if recorded in active else min(active)
+        return Sight(active[host], host)
+    if recorded is not None:
+        knowledge = facts.hosts.get(recorded, Knowledge.LOST)
+        if knowledge is Knowledge.PENDING:
+            return Sight(_last_state(observed), recorded, pending=True)
+        if knowledge is Knowledge.LOST:
+            return Sight(
+                Observed.UNKNOWN,
+                recorded,
+                Reason.HOST_UNREACHABLE,
+                f"The hypervisor {recorded!r} cannot be asked, so nobody knows whether it runs.",
+            )
+    if not facts.has_disks:
+        return Sight(Observed.ABSENT)
+    reason, message = _why_stopped(row, observed, facts, recorded)
+    return Sight(Observed.STOPPED, None, reason, message)
+
+
+def _recorded_host(observed: Mapping[str, Any], facts: Facts) -> str | None:
+    """Where it was placed. The engine's own record speaks where `observed` was emptied."""
+    recorded = observed.get("hypervisor")
+    if isinstance(recorded, str) and recorded:
+        return recorded
+    return None if "epoch" in observed else facts.last_host
+
+
+def _last_state(observed: Mapping[str, Any]) -> Observed:
+    try:
+        return Observed(str(observed.get("state")))
+    except ValueError:
+        return Observed.UNKNOWN
+
+
+def _why_stopped(
+    row: Mapping[str, Any], observed: Mapping[str, Any], facts: Facts, recorded: str | None
+) -> tuple[str | None, str | None]:
+    if facts.powered_off:
+        return Reason.POWERED_OFF, "It was powered off."
+    if _last_state(observed) not in (Observed.STARTED, Observed.PAUSED, Observed.UNKNOWN) or (
+        recorded is None
+    ):
+        kept = observed.get("reason") in STOP_REASONS
+        return (observed.get("reason"), observed.get("message")) if kept else (None, None)
+    if facts.hosts.get(recorded) is Knowledge.FENCED:
+        return Reason.HOST_RESTARTED, f"Its hypervisor {recorded!r} was removed for good."
+    boot = facts.boots.get(recorded)
+    if observed.get("host_boot") and boot and observed["host_boot"] != boot:
+        return Reason.HOST_RESTARTED, f"The hypervisor {recorded!r} was restarted."
+    if not _is_wished_up(row, observed):
+        return None, None
+    return STOP_CAUSES.get(
+        facts.stops.get(recorded, ""),
+        (Reason.STOPPED_UNSEEN, "It ended while the engine was not watching."),
+    )
+
+
+def _is_wished_up(row: Mapping[str, Any], observed: Mapping[str, Any]) -> bool:
+    desired = row.get("desired")
+    state = desired.get("state") if isinstance(desired, Mapping) else None
+    return state in (Desired.STARTED, Desired.PAUSED) and _stop_deadline(observed) is None
+
+
+def _gate(case: _Case) -> Action | None:
+    """What comes before the table: another's domain, a host just connecting, failures."""
+    if case.sight.pending:
+        return Hold((f"host/{case.sight.hypervisor}",))
+    if case.facts.foreign:
+        where = ", ".join(sorted(case.facts.foreign))
+        return Fail(
+            Reason.IN_USE, f"Another installation has a domain of this id on {where}: not touched."
+        )
+    failure = case.observed.get("failure")
+    if not isinstance(failure, Mapping) or failure.get("reason") == Reason.INVALID_ROW:
+        return None
+    if failure.get("terminal") is True:
+        return None if case.is_new else Rest()
+    retry_at = failure.get("retry_at")
+    if isinstance(retry_at, datetime) and case.now < retry_at and _is_of(failure, case.wish):
+        return Rest(until=retry_at)
+    return None
+
+
+def _is_of(failure: Mapping[str, Any], wish: Wish) -> bool:
+    return failure.get("wish") == wish_record(wish)
+
+
+def wish_record(wish: Wish) -> dict[str, Any]:
+    """A wish as failures name it. `for` leaves `force` out: forcing what is done is no new wish."""
+    return {"state": wish.state.value, "at": wish.at, "force": wish.force}
+
+
+def _finish(case: _Case) -> Action:
+    return Rest(finished=True)
+
+
+def _create(case: _Case) -> Action:
+    if case.facts.parent_problem:
+        parent = (case.row.get("origin") or {}).get("template")
+        return Wait(Reason.PARENT_NOT_READY, case.facts.parent_problem, (f"parent/{parent}",))
+    if case.facts.disk_host_problem:
+        return Wait(Reason.NO_DISK_HOST, case.facts.disk_host_problem, ("disk-host",))
+    return CreateDisks(case.facts.unmade_disks)
+
+
+def _rest_when_made(case: _Case) -> Action:
+    return _create(case) if case.facts.unmade_disks else _finish(case)
+
+
+def _start_or_stay(case: _Case) -> Action:
+    if case.is_new:
+        return _create(case) if case.facts.unmade_disks else _start(case)
+    if case.row.get("restart_on_failure") is not True or case.sight.reason not in RESTART_REASONS:
+        return Rest()
+    started_at = case.observed.get("started_at")
+    if isinstance(started_at, datetime):
+        allowed_at = started_at + timedelta(seconds=RESTART_PAUSE_S)
+        if case.now < allowed_at:
+            return Rest(until=allowed_at)
+    return _start(case)
+
+
+def _start(case: _Case) -> Action:
+    placement = case.facts.placement
+    if isinstance(placement, Placed):
+        return Start(placement.hypervisor)
+    if placement is None:
+        return Wait(Reason.NO_HYPERVISOR, "No hypervisor was looked for.", ("room",))
+    return Wait(placement.reason, placement.message, ("room",))
+
+
+def _resume_if_new(case: _Case) -> Action:
+    return Resume(case.host) if case.is_new else Rest()
+
+
+def _suspend(case: _Case) -> Action:
+    return Suspend(case.host)
+
+
+def _stop(case: _Case) -> Action:
+    if case.wish.force:
+        return PowerOff(case.host)
+    deadline = _stop_deadline(case.observed)
+    if deadline is None:
+        return AskShutdown(case.host, None)
+    if case.now >= deadline:
+        return PowerOff(case.host)
+    if case.facts.asked_at is not None:
+        ask_at = case.facts.asked_at + timedelta(seconds=ASK_AGAIN_S)
+        if case.now < ask_at:
+            return Rest(until=min(ask_at, deadline))
+    return AskShutdown(case.host, deadline)
+
+
+def _stop_deadline(observed: Mapping[str, Any]) -> datetime | None:
+    """When patience with the guest ends: kept in the row, so a restart does not prolong it."""
+    activity = observed.get("activity")
+    if not isinstance(activity, Mapping) or activity.get("name") != Activity.STOPPING:
+        return None
+    deadline = activity.get("deadline")
+    return deadline if isinstance(deadline, datetime) else None
+
+
+def _power_off(case: _Case) -> Action:
+    return PowerOff(case.host)
+
+
+def _wait_for_host(case: _Case) -> Action:
+    return Wait(
+        Reason.HOST_UNREACHABLE, str(case.sight.message), (f"host/{case.sight.hypervisor}",)
+    )
+
+
+def _deleting(rule: Callable[[_Case], Action]) -> Callable[[_Case], Action]:
+    """Refuse what others are built upon. Once begun it is final."""
+
+    def guarded(case: _Case) -> Action:
+        if case.facts.deletion_begun:
+            return rule(case)
+        if case.facts.children:
+            return Fail(
+                Reason.IN_USE,
+                f"{case.facts.children} other domains are built upon this {_kind(case)}: "
+                "delete them first. Nothing was deleted.",
+            )
+        if case.facts.leaving_children:
+            return Wait(
+                Reason.IN_USE,
+                f"{case.facts.leaving_children} domains built upon it are being deleted first.",
+                (f"children/{case.row.get('id')}",),
+            )
+        return rule(case)
+
+    return guarded
+
+
+def _kind(case: _Case) -> str:
+    return str(case.row.get("kind") or Kind.DESKTOP.value)
+
+
+def _delete_disks(case: _Case) -> Action:
+    if case.facts.disk_host_problem:
+        return Wait(Reason.NO_DISK_HOST, case.facts.disk_host_problem, ("disk-host",))
+    return DeleteDisks()
+
+
+def _remove(case: _Case) -> Action:
+    """Never made: but where making had begun there may be a file."""
+    return _delete_disks(case) if case.facts.has_ledger else RemoveRow()
+
+
+def _wait_or_forget(case: _Case) -> Action:
+    return Forget(case.host) if case.wish.force else _wait_for_host(case)
+
+
+RULES: dict[tuple[Desired, Observed], Callable[[_Case], Action]] = {
+    (Desired.STOPPED, Observed.ABSENT): _create,
+    (Desired.STOPPED, Observed.STOPPED): _rest_when_made,
+    (Desired.STOPPED, Observed.STARTED): _stop,
+    (Desired.STOPPED, Observed.PAUSED): _power_off,
+    (Desired.STOPPED, Observed.UNKNOWN): _wait_for_host,
+    (Desired.STARTED, Observed.ABSENT): _create,
+    (Desired.STARTED, Observed.STOPPED): _start_or_stay,
+    (Desired.STARTED, Observed.STARTED): _finish,
+    (Desired.STARTED, Observed.PAUSED): _resume_if_new,
+    (Desired.STARTED, Observed.UNKNOWN): _wait_for_host,
+    (Desired.PAUSED, Observed.ABSENT): _create,
+    (Desired.PAUSED, Observed.STOPPED): _rest_when_made,
+    (Desired.PAUSED, Observed.STARTED): _suspend,
+    (Desired.PAUSED, Observed.PAUSED): _finish,
+    (Desired.PAUSED, Observed.UNKNOWN): _wait_for_host,
+    (Desired.DELETED, Observed.ABSENT): _deleting(_remove),
+    (Desired.DELETED, Observed.STOPPED): _deleting(_delete_disks),
+    (Desired.DELETED, Observed.STARTED): _deleting(_power_off),
+    (Desired.DELETED, Observed.PAUSED): _deleting(_power_off),
+    (Desired.DELETED, Observed.UNKNOWN): _deleting(_wait_or_forget),
+}
+"""The state table of the architecture, complete."""

@@ -1,0 +1,1 @@
+"""libvirt's domain XML, built from declared properties. Pure: text in, text out."""
