@@ -1,0 +1,205 @@
+"""The configuration files of a hypervisor host, written anew at every start from what is told and what is kept.
+
+Kept for ever in `/etc/isard` (which lies in the data folder on a local host, in a volume in a container): the host's
+SSH key, its libvirt identity and its ticket keys. Everything else is derived. Called by `services.py` before it starts
+anything, with the ordinary paths of a Linux host: on a local host `private_world.py` has put private folders there.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import uuid
+from pathlib import Path
+
+from hyper_image import accounts, guest_network
+from hyper_image.settings import HostSettings
+
+ISARD = Path("/etc/isard")
+LIBVIRT = Path("/etc/libvirt")
+SPICE_CERTIFICATES = Path("/etc/pki/libvirt-spice")
+SSHD_CONFIG = ISARD / "ssh" / "sshd_config"
+HOST_KEY = ISARD / "ssh" / "ssh_host_ed25519_key"
+AUTHORIZED_KEYS = ISARD / "ssh" / "authorized_keys"
+TICKET_KEYS = ISARD / "tickets"
+RUN = Path("/run/isard")
+CERTIFICATE_FILES = ("ca-cert.pem", "server-cert.pem", "server-key.pem")
+KEYGEN_TIMEOUT_S = 30.0
+
+LIBVIRTD_CONF = """\
+host_uuid = "{host_uuid}"
+auth_unix_rw = "none"
+auth_unix_ro = "none"
+unix_sock_group = "root"
+unix_sock_rw_perms = "0700"
+listen_tls = 0
+listen_tcp = 0
+max_clients = 500
+max_queued_clients = 500
+max_anonymous_clients = 100
+min_workers = 5
+max_workers = 40
+prio_workers = 8
+max_client_requests = 50
+keepalive_interval = 5
+keepalive_count = 5
+log_outputs = "3:stderr"
+"""
+
+QEMU_CONF = """\
+user = "{user}"
+group = "{group}"
+dynamic_ownership = 1
+remember_owner = 0
+security_driver = "none"
+{cgroups}stdio_handler = "logd"
+vnc_listen = "127.0.0.1"
+spice_listen = "127.0.0.1"
+{spice}max_processes = 0
+"""
+
+SPICE_TLS = f"""\
+spice_tls = 1
+spice_tls_x509_cert_dir = "{SPICE_CERTIFICATES}"
+"""
+
+SSHD_CONF = """\
+Port {port}
+ListenAddress {host}
+HostKey {host_key}
+PidFile {pid_file}
+AuthorizedKeysFile {authorized_keys}
+PermitRootLogin prohibit-password
+PubkeyAuthentication yes
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+AllowUsers root
+UsePAM no
+UseDNS no
+PermitUserEnvironment no
+PermitUserRC no
+PrintMotd no
+AllowAgentForwarding no
+X11Forwarding no
+MaxStartups 200:30:400
+MaxSessions 200
+LoginGraceTime 20
+ClientAliveInterval 15
+ClientAliveCountMax 4
+Subsystem sftp internal-sftp
+"""
+
+
+def write_all(settings: HostSettings) -> None:
+    """Everything the services read. Idempotent; keys and identities are made once."""
+    for folder in (ISARD / "ssh", TICKET_KEYS, LIBVIRT, RUN):
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    write_libvirt(settings)
+    write_network()
+    write_ssh(settings)
+
+
+def write_libvirt(settings: HostSettings) -> None:
+    has_certificates = copy_certificates(settings.certificates)
+    group = pwd.getpwnam(accounts.QEMU_USER).pw_gid
+    write(LIBVIRT / "libvirtd.conf", LIBVIRTD_CONF.format(host_uuid=kept_uuid("host_uuid")))
+    write(
+        LIBVIRT / "qemu.conf",
+        QEMU_CONF.format(
+            user=accounts.QEMU_USER,
+            group=f"+{group}",
+            cgroups="" if has_cgroups() else "cgroup_controllers = [ ]\n",
+            spice=SPICE_TLS if has_certificates else "",
+        ),
+    )
+
+
+def write_network() -> None:
+    networks = LIBVIRT / "qemu" / "networks"
+    (networks / "autostart").mkdir(parents=True, exist_ok=True)
+    write(networks / "default.xml", guest_network.network_xml(kept_uuid("network_uuid")))
+    link = networks / "autostart" / "default.xml"
+    if not link.is_symlink():
+        link.symlink_to(networks / "default.xml")
+
+
+def write_ssh(settings: HostSettings) -> None:
+    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    if not HOST_KEY.exists():
+        make_key(HOST_KEY, settings.id)
+    key = settings.engine_key.read_text() if settings.engine_key.exists() else ""
+    write(AUTHORIZED_KEYS, key, mode=0o600)
+    write(
+        SSHD_CONFIG,
+        SSHD_CONF.format(
+            port=settings.ssh_port,
+            host=settings.ssh_host,
+            host_key=HOST_KEY,
+            authorized_keys=AUTHORIZED_KEYS,
+            pid_file=RUN / "sshd.pid",
+        ),
+        mode=0o600,
+    )
+
+
+def make_key(path: Path, comment: str) -> None:
+    """An ed25519 key pair, put in place whole: a key half written is never used."""
+    unfinished = path.with_name(f".new-{path.name}")
+    for leftover in (unfinished, unfinished.with_name(unfinished.name + ".pub")):
+        leftover.unlink(missing_ok=True)
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(unfinished)],
+        check=True,
+        timeout=KEYGEN_TIMEOUT_S,
+        stdin=subprocess.DEVNULL,
+    )
+    unfinished.with_name(unfinished.name + ".pub").replace(path.with_name(path.name + ".pub"))
+    unfinished.replace(path)
+
+
+def copy_certificates(source: Path) -> bool:
+    """Put the certificates where QEMU's user may read them, and nobody else. True if there are any."""
+    if not all((source / name).exists() for name in CERTIFICATE_FILES):
+        return False
+    SPICE_CERTIFICATES.mkdir(mode=0o755, parents=True, exist_ok=True)
+    group = pwd.getpwnam(accounts.QEMU_USER).pw_gid
+    for name in CERTIFICATE_FILES:
+        unfinished = SPICE_CERTIFICATES / f".new-{name}"
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as copy, (source / name).open("rb") as original:
+            shutil.copyfileobj(original, copy)
+            os.fchown(copy.fileno(), 0, group)
+            os.fchmod(copy.fileno(), 0o640)
+        unfinished.replace(SPICE_CERTIFICATES / name)
+    return True
+
+
+def kept_uuid(name: str) -> str:
+    """An identity made once and kept in /etc/isard."""
+    file = ISARD / name
+    if not file.exists() or not file.read_text().strip():
+        write(file, str(uuid.uuid4()))
+    return file.read_text().strip()
+
+
+def has_cgroups() -> bool:
+    """libvirt may make groups: the tree is mounted and can be written."""
+    mounted = any(line.split()[2].startswith("cgroup") for line in open_mounts())
+    return mounted and os.access("/sys/fs/cgroup", os.W_OK)
+
+
+def open_mounts() -> list[str]:
+    return Path("/proc/self/mounts").read_text().splitlines()
+
+
+def write(path: Path, text: str, mode: int = 0o644) -> None:
+    """Replace a file whole, so that a crash leaves the old one."""
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    unfinished = path.with_name(f".new-{path.name}")
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        os.fchmod(file.fileno(), mode)
+    unfinished.replace(path)

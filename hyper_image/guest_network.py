@@ -1,0 +1,136 @@
+"""The guests' network: one NAT network of libvirt on a bridge, and what guests may not reach from it.
+
+Everything here happens in the host's own network namespace. Guests get addresses and names from libvirt's dnsmasq and
+reach the world through slirp4netns, which connects on their behalf *from the machine*. So two things are forbidden by a
+packet filter table of our own: talking to this namespace (but for DHCP, DNS and ping), and talking to any address
+that is the machine's. `NetworkGuard` keeps the list of those addresses fresh; it starts with everything forbidden.
+The table is separate from libvirt's own rules: a drop here is final whatever libvirt allows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import shutil
+import subprocess
+from collections.abc import Iterable
+from ipaddress import IPv4Network, collapse_addresses, ip_network
+
+from hyper_image.namespaces import in_machine_network_argv, inherited_fds
+
+BRIDGE = "guests0"
+UPLINK = "uplink0"
+NETWORK_UUID_FILE = "network_uuid"
+GATEWAY = "10.181.0.1"
+NETMASK = "255.255.240.0"
+FIRST_ADDRESS = "10.181.0.10"
+LAST_ADDRESS = "10.181.15.250"
+UPLINK_NETWORK = "10.0.2.0/24"
+UPLINK_RESOLVER = "10.0.2.3"
+COMMAND_TIMEOUT_S = 10.0
+REFRESH_S = 30.0
+
+# What a machine's own addresses never are for a guest: nothing there may be asked for through it.
+ALWAYS_FORBIDDEN = ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", UPLINK_NETWORK)
+
+
+def network_xml(uuid: str) -> str:
+    """libvirt's network `default` of this host."""
+    return f"""<network>
+  <name>default</name>
+  <uuid>{uuid}</uuid>
+  <forward mode='nat'/>
+  <bridge name='{BRIDGE}' stp='on' delay='0'/>
+  <dns><forwarder addr='{UPLINK_RESOLVER}'/></dns>
+  <ip address='{GATEWAY}' netmask='{NETMASK}'>
+    <dhcp><range start='{FIRST_ADDRESS}' end='{LAST_ADDRESS}'/></dhcp>
+  </ip>
+</network>
+"""
+
+
+def filter_rules() -> str:
+    """The packet filter before anything is known of the machine: guests reach nobody."""
+    always = ", ".join(ALWAYS_FORBIDDEN)
+    return f"""table inet isard
+delete table inet isard
+table inet isard {{
+  set machine {{ type ipv4_addr; flags interval; elements = {{ 0.0.0.0/0 }} }}
+  chain to_host {{
+    type filter hook input priority -10; policy accept;
+    iifname "{BRIDGE}" ct state established,related accept
+    iifname "{BRIDGE}" meta nfproto ipv4 udp dport {{ 53, 67 }} accept
+    iifname "{BRIDGE}" meta nfproto ipv4 tcp dport 53 accept
+    iifname "{BRIDGE}" ip daddr {GATEWAY} icmp type echo-request accept
+    iifname "{BRIDGE}" drop
+    iifname "{UPLINK}" ct state established,related accept
+    iifname "{UPLINK}" drop
+  }}
+  chain to_others {{
+    type filter hook forward priority -10; policy accept;
+    iifname "{BRIDGE}" ip daddr {{ {always} }} drop
+    iifname "{BRIDGE}" ip daddr @machine drop
+    iifname "{BRIDGE}" meta nfproto ipv6 drop
+  }}
+}}
+"""
+
+
+def machine_set_rules(networks: Iterable[IPv4Network]) -> str:
+    """Replace the machine's addresses in one transaction."""
+    elements = ", ".join(str(network) for network in collapse_addresses(networks))
+    return f"flush set inet isard machine\nadd element inet isard machine {{ {elements} }}\n"
+
+
+def local_networks(routes: Iterable[dict[str, object]]) -> list[IPv4Network]:
+    """From the kernel's table of local routes: every address that ends on this machine."""
+    found = [ip_network(str(route["dst"]), strict=False) for route in routes if "dst" in route]
+    return [network for network in found if isinstance(network, IPv4Network)]
+
+
+def load_rules(rules: str) -> None:
+    subprocess.run(
+        ["nft", "-f", "-"], input=rules, text=True, check=True, timeout=COMMAND_TIMEOUT_S
+    )
+
+
+def is_available() -> bool:
+    return shutil.which("nft") is not None and shutil.which("ip") is not None
+
+
+class NetworkGuard:
+    """Follows the machine's addresses and resolver for as long as it runs (a service of `services.py`)."""
+
+    def __init__(self) -> None:
+        self._known: list[IPv4Network] = []
+
+    def run(self) -> None:
+        """Never returns. Looks when an address changes, and every half minute whatever happens."""
+        with subprocess.Popen(
+            in_machine_network_argv(["ip", "-4", "monitor", "address"]),
+            stdout=subprocess.PIPE,
+            pass_fds=inherited_fds(),
+        ) as monitor:
+            assert monitor.stdout is not None
+            os.set_blocking(monitor.stdout.fileno(), False)
+            waiting = selectors.DefaultSelector()
+            waiting.register(monitor.stdout, selectors.EVENT_READ)
+            while monitor.poll() is None:
+                self.refresh()
+                if waiting.select(REFRESH_S):
+                    monitor.stdout.read()
+
+    def refresh(self) -> None:
+        listing = subprocess.run(
+            in_machine_network_argv(["ip", "-4", "-j", "route", "show", "table", "local"]),
+            capture_output=True,
+            check=True,
+            timeout=COMMAND_TIMEOUT_S,
+            pass_fds=inherited_fds(),
+        )
+        networks = local_networks(json.loads(listing.stdout or b"[]"))
+        if networks and networks != self._known:
+            load_rules(machine_set_rules(networks))
+            self._known = networks
+
