@@ -17,6 +17,8 @@ def main() -> int:
     settings.add_arguments(commands.add_parser("inside", help="(started by local)"))
     settings.add_arguments(commands.add_parser("serve", help="the services as process 1"))
     commands.add_parser("network-guard", help="(a service)")
+    stop_guests = commands.add_parser("stop-guests", help="shut all guests down")
+    stop_guests.add_argument("--timeout", required=True, type=float, metavar="SECONDS")
     viewer = commands.add_parser("viewer-proxy", help="(a service)")
     viewer.add_argument("--hypervisor", required=True)
     viewer.add_argument("--host", required=True)
@@ -44,6 +46,11 @@ def run(arguments: argparse.Namespace) -> int:
 
         NetworkGuard().run()
         return 1
+    if arguments.command == "stop-guests":
+        from hyper_image import guests
+
+        guests.shut_down_all(arguments.timeout)
+        return 0
     from hyper_image import viewer_proxy
 
     return viewer_proxy.serve(arguments.hypervisor, arguments.host, arguments.port)

@@ -108,9 +108,17 @@ class Supervisor:
                 started_at = time.monotonic()
             self._wait(0.02 if not is_ready else self._pause())
         self._say("Stopping: asking the guests to shut down.")
-        guests.shut_down_all(stop_timeout_s)
+        self._shut_down_guests(stop_timeout_s)
         self._end_all()
         return 0
+
+    def _shut_down_guests(self, timeout_s: float) -> None:
+        """By a program of its own, while this one goes on burying: libvirt waits until a guest's process is gone."""
+        argv = [sys.executable, "-m", "hyper_image", "stop-guests", "--timeout", str(timeout_s)]
+        program = subprocess.Popen(argv, stdin=subprocess.DEVNULL, start_new_session=True)
+        deadline = time.monotonic() + timeout_s + guests.END_TIMEOUT_S
+        while time.monotonic() < deadline and not self._bury(program.pid):
+            self._wait(0.1)
 
     def _note(self, number: int, _frame: object) -> None:
         if number != signal.SIGCHLD:
@@ -133,15 +141,17 @@ class Supervisor:
                 running.process = start(running.service)
                 running.started_at = now
 
-    def _bury(self) -> None:
-        """Collect whatever has ended; a service among it is planned again."""
+    def _bury(self, awaited: int = 0) -> bool:
+        """Collect whatever has ended; a service among it is planned again. True if the awaited one was there."""
+        was_there = False
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                return
+                return was_there
             if pid == 0:
-                return
+                return was_there
+            was_there = was_there or pid == awaited
             for running in self._running:
                 if running.process is not None and running.process.pid == pid:
                     self._plan(running, os.waitstatus_to_exitcode(status))
