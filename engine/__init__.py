@@ -1,1 +1,3 @@
-"""The engine: follows the database and makes the hypervisors match. Plain threads, never gevent (libvirt blocks)."""
+"""The engine: follows the database and makes the hypervisors match. Plain threads, never gevent
+(libvirt blocks).
+"""

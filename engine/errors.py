@@ -1,9 +1,10 @@
 """What can go wrong while the engine acts, in the two kinds the reconcilers know.
 
-A Transient is tried again by itself; a Terminal waits for a new wish or "retry". The kind is chosen where the failure
-happens, because only there is it known whether waiting can help. Every error carries what `observed.failure` shows: a
-reason (one word), a sentence a person can act on, the step, and the command with its answer where there was one.
-Raised by engine.hypervisor and engine.storage, turned into rows by engine.reconcilers.
+A Transient is tried again by itself; a Terminal waits for a new wish or "retry". The kind is chosen
+where the failure happens, because only there is it known whether waiting can help. Every error
+carries what `observed.failure` shows: a reason (one word), a sentence a person can act on, the
+step, and the command with its answer where there was one. Raised by engine.hypervisor and
+engine.storage, turned into rows by engine.reconcilers.
 """
 
 from __future__ import annotations
@@ -63,14 +64,16 @@ class Terminal(EngineError):
 
 
 class HostLost(Transient):
-    """The connection to the host is gone, or a call passed its deadline: what is true there is unknown until it has
-    been listed afresh."""
+    """The connection to the host is gone, or a call passed its deadline: what is true there is
+    unknown until it has been listed afresh."""
 
 
 class HostKeyRefused(Terminal):
-    """The host offered another key than the accepted one (HostKeyChanged), or none was accepted yet (HostKeyUnknown).
+    """The host offered another key than the accepted one (HostKeyChanged), or none was accepted yet
+    (HostKeyUnknown).
 
-    Nothing was sent to it. `offered` is its key as `ssh-ed25519 AAAA…`, for a person to accept with a button.
+    Nothing was sent to it. `offered` is its key as `ssh-ed25519 AAAA…`, for a person to accept with
+    a button.
     """
 
     def __init__(self, reason: Reason, message: str, *, offered: str | None) -> None:
@@ -79,7 +82,9 @@ class HostKeyRefused(Terminal):
 
 
 class CommandFailed(EngineError):
-    """A command ran on the host and said no. Neither kind by itself: engine.storage decides what it means."""
+    """A command ran on the host and said no. Neither kind by itself: engine.storage decides what it
+    means.
+    """
 
     def __init__(self, argv: Sequence[str], exit_status: int, *, command: str, answer: str) -> None:
         first = answer.strip().splitlines()[-1] if answer.strip() else f"exit status {exit_status}"
@@ -91,8 +96,8 @@ class CommandFailed(EngineError):
 
 
 class WrongStorage(Transient):
-    """The path does not hold this installation's storage (not mounted, or another's). Nothing was touched; it is looked
-    at again, because mounting the right one heals it."""
+    """The path does not hold this installation's storage (not mounted, or another's). Nothing was
+    touched; it is looked at again, because mounting the right one heals it."""
 
     def __init__(self, message: str, *, answer: str = "") -> None:
         super().__init__(

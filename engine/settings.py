@@ -1,7 +1,9 @@
-"""What the engine alone needs to know, read once from environment variables (db/settings.py has the common ones).
+"""What the engine alone needs to know, read once from environment variables (db/settings.py has the
+common ones).
 
-The engine's SSH key is made by the installer, one for each installation. Under `ssh_state` every hypervisor has a
-folder with what the `ssh` program must know about it (its one accepted key): derived from the rows, safe to delete.
+The engine's SSH key is made by the installer, one for each installation. Under `ssh_state` every
+hypervisor has a folder with what the `ssh` program must know about it (its one accepted key):
+derived from the rows, safe to delete.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from db.settings import Settings
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """Times are seconds. `images` is the folder from which images may be taken for bases, on any disk host."""
+    """Times are seconds. `images` is the folder from which images may be taken for bases, on any
+    disk host.
+    """
 
     db: Settings
     ssh_key: Path
@@ -66,5 +70,7 @@ def read_seconds(env: Mapping[str, str], name: str, default: float) -> float:
     except ValueError:
         value = -1.0
     if not 0 < value <= 86400:
-        raise SettingsError(f"{name} must be a number of seconds between 0 and 86400, not {text!r}.")
+        raise SettingsError(
+            f"{name} must be a number of seconds between 0 and 86400, not {text!r}."
+        )
     return value

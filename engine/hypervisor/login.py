@@ -1,0 +1,206 @@
+"""Opens an SSH transport to a host whose key is pinned, every step within the deadline.
+
+Resolving, connecting, greeting, key exchange and login can each hang on their own; each has what is
+left of the time. The key is compared before anything of ours is sent; a host with
+another key never sees a login. `read_offered_host_key` is for the page where a person accepts a
+key. Called by engine.hypervisor.ssh and checks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from pathlib import Path
+
+import paramiko
+from paramiko.ssh_exception import IncompatiblePeer
+
+from db.states import Reason
+from engine.errors import HostKeyRefused, HostLost, Terminal, Transient
+from engine.hypervisor.deadline import LateCall, call_within
+from engine.hypervisor.host import HostAddress, is_same_key
+
+TRANSPORT_KEEPALIVE_S = 5
+LINK_DEAD_MS = 15_000
+
+
+def open_transport(address: HostAddress, key_file: Path, timeout_s: float) -> paramiko.Transport:
+    """A logged-in transport. Raises HostLost, HostKeyRefused, Transient(LoginRefused) or Terminal
+    (our own key).
+    """
+    key = read_private_key(key_file)
+    deadline = time.monotonic() + timeout_s
+    transport = _greet(address, timeout_s, pinned=address.host_key)
+    try:
+        _check_key(address, describe_key(transport.get_remote_server_key()))
+        _log_in(transport, address, key, max(0.5, deadline - time.monotonic()))
+    except BaseException:
+        transport.close()
+        raise
+    transport.set_keepalive(TRANSPORT_KEEPALIVE_S)
+    return transport
+
+
+def read_offered_host_key(hostname: str, port: int, timeout_s: float) -> str:
+    """The key a host shows now, as `ssh-ed25519 AAAA…`. Nothing else is sent to it. Raises
+    HostLost.
+    """
+    address = HostAddress("", hostname, port, "", None)
+    transport = _greet(address, timeout_s, pinned=None)
+    try:
+        return describe_key(transport.get_remote_server_key())
+    finally:
+        transport.close()
+
+
+def resolve(hostname: str, port: int, timeout_s: float) -> list[str]:
+    """The host's addresses. Raises HostLost (the resolver has no deadline of its own)."""
+    try:
+        found = call_within(
+            timeout_s,
+            lambda: socket.getaddrinfo(hostname, port, type=socket.SOCK_STREAM),
+            name=f"resolve-{hostname}",
+        )
+    except socket.gaierror as error:
+        raise HostLost(
+            Reason.HOST_UNREACHABLE,
+            f"The name {hostname} cannot be resolved: {error.strerror or error}.",
+            step="resolves",
+        ) from error
+    except LateCall:
+        raise HostLost(
+            Reason.HOST_UNREACHABLE,
+            f"The name {hostname} was not resolved within {timeout_s:g} seconds.",
+            step="resolves",
+        ) from None
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def connect(hostname: str, port: int, timeout_s: float) -> socket.socket:
+    """A TCP connection to the first address that answers. Raises HostLost."""
+    deadline = time.monotonic() + timeout_s
+    problem: OSError | None = None
+    for target in resolve(hostname, port, timeout_s):
+        try:
+            return socket.create_connection(
+                (target, port), timeout=max(0.1, deadline - time.monotonic())
+            )
+        except OSError as error:
+            problem = error
+    why = "no answer" if isinstance(problem, TimeoutError) else str(problem)
+    raise HostLost(
+        Reason.HOST_UNREACHABLE,
+        f"Nothing answers at {hostname} port {port}: {why}.",
+        step="port",
+        answer=str(problem),
+    )
+
+
+def describe_key(key: paramiko.PKey) -> str:
+    return f"{key.get_name()} {key.get_base64()}"
+
+
+def read_private_key(key_file: Path) -> paramiko.PKey:
+    try:
+        return paramiko.PKey.from_path(key_file)
+    except (OSError, ValueError, paramiko.SSHException) as error:
+        raise Terminal(
+            Reason.LOGIN_REFUSED,
+            f"The engine's own SSH key {key_file} cannot be read. "
+            "Make it again and enrol the hosts.",
+            step="login",
+            answer=str(error),
+        ) from error
+
+
+def _greet(address: HostAddress, timeout_s: float, *, pinned: str | None) -> paramiko.Transport:
+    """Connects and exchanges keys; the transport is not logged in."""
+    deadline = time.monotonic() + timeout_s
+    raw = connect(address.hostname, address.port, timeout_s)
+    transport: paramiko.Transport | None = None
+    try:
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # The keepalives give the kernel something to miss the acknowledgement of: a cut cable ends
+        # the connection, however long the command that waits on it may take.
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LINK_DEAD_MS)
+        transport = paramiko.Transport(raw)
+        remaining_s = max(0.5, deadline - time.monotonic())
+        transport.banner_timeout = remaining_s
+        transport.handshake_timeout = remaining_s
+        if pinned:
+            # A host may have keys of several types: ask for the type that was accepted, or it looks
+            # changed.
+            _prefer_key_type(transport, pinned.split()[0])
+        transport.start_client(timeout=remaining_s)
+        return transport
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        if transport is not None:
+            transport.close()
+        with contextlib.suppress(OSError):
+            raw.close()
+        if pinned and isinstance(error, IncompatiblePeer):
+            # It no longer has a key of the accepted type at all.
+            offered = read_offered_host_key(address.hostname, address.port, timeout_s)
+            _check_key(address, offered)
+        raise HostLost(
+            Reason.HOST_UNREACHABLE,
+            f"{address} answers, but not as an SSH server: {error or type(error).__name__}.",
+            step="port",
+            answer=str(error),
+        ) from error
+
+
+def _prefer_key_type(transport: paramiko.Transport, key_type: str) -> None:
+    options = transport.get_security_options()
+    wanted = {"rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"} if key_type == "ssh-rsa" else {key_type}
+    types = [name for name in options.key_types if name in wanted]
+    if types:
+        options.key_types = types
+
+
+def _check_key(address: HostAddress, offered: str) -> None:
+    if not address.host_key:
+        raise HostKeyRefused(
+            Reason.HOST_KEY_UNKNOWN,
+            f"{address} has not been trusted yet. Compare its key with the one on the host's "
+            "own screen and accept it.",
+            offered=offered,
+        )
+    if not is_same_key(address.host_key, offered):
+        raise HostKeyRefused(
+            Reason.HOST_KEY_CHANGED,
+            f"{address} shows another key than the one that was accepted. If the host was made "
+            "anew, accept the new key; if not, somebody may be in between.",
+            offered=offered,
+        )
+
+
+def _log_in(
+    transport: paramiko.Transport, address: HostAddress, key: paramiko.PKey, timeout_s: float
+) -> None:
+    transport.auth_timeout = timeout_s
+    try:
+        transport.auth_publickey(address.user, key)
+    except paramiko.AuthenticationException as error:
+        if "timeout" in str(error).lower() or not transport.is_active():
+            raise _lost_in_login(address, error) from error
+        raise Transient(
+            Reason.LOGIN_REFUSED,
+            f"{address} does not let the engine in as {address.user}: its key is not among the "
+            "authorised ones. Add the engine's public key to the host.",
+            step="login",
+            answer=str(error),
+            retry_after_s=30.0,
+        ) from error
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        raise _lost_in_login(address, error) from error
+
+
+def _lost_in_login(address: HostAddress, error: Exception) -> HostLost:
+    return HostLost(
+        Reason.HOST_UNREACHABLE,
+        f"The connection to {address} broke while logging in: {error}.",
+        step="login",
+        answer=str(error),
+    )
