@@ -1,5 +1,5 @@
-"""Decides what to do about one domain: (row, facts, now) -> Decision. Pure, and the only place where
-state words are compared.
+"""Decides what to do about one domain: (row, facts, now) -> Decision. Pure, and the only place
+where state words are compared.
 
 `see` says what the domain is, from the hosts' answers and the ledger of disks; `decide` looks the
 wish and that sight up in one complete table and returns the one next action. Nothing here touches a
@@ -122,7 +122,7 @@ class Sight:
 
 @dataclass(frozen=True)
 class Rest:
-    """Nothing to do on any host. `finished`: the wish has been reached. `until`: look again then."""
+    """Nothing to do on any host. `finished`: the wish is reached. `until`: look again then."""
 
     finished: bool = False
     until: datetime | None = None

@@ -1,8 +1,8 @@
 """Which engine is active: the one whose row `lease` in table `engine` moves.
 
 The holder raises `counter` every second. Another engine takes over when it has seen the counter
-stand still for TAKE_OVER_S on its own monotonic clock (wall clocks differ and jump), or at once when
-the holder provably died: it used the same lock file on this machine, and that lock is free. A
+stand still for TAKE_OVER_S on its own monotonic clock (wall clocks differ and jump), or at once
+when the holder provably died: it used the same lock file on this machine, and that lock is free. A
 take-over raises `epoch`, which every write of `observed` names, so a holder that comes back from a
 long stop can write nothing. `check` is asked before every side effect. Used by engine/__main__.py.
 """
@@ -35,8 +35,8 @@ TAKE_OVER_S = 4.0
 
 
 class DataLock:
-    """The lock on this data folder. Its `identity` names the file on this boot of this machine, so a
-    copied folder, or one seen from two machines, never passes for the same lock.
+    """The lock on this data folder. Its `identity` names the file on this boot of this machine, so
+    a copied folder, or one seen from two machines, never passes for the same lock.
     """
 
     def __init__(self, path: Path) -> None:
@@ -148,7 +148,7 @@ class Lease:
             self._renewed_at = begun
 
     def check(self) -> None:
-        """Called before every side effect. Raises Fenced, or Transient where nobody can be asked."""
+        """Asked before every side effect. Raises Fenced, or Transient where nobody answers."""
         if self._lost:
             raise Fenced("Another engine is active: this one must stop.")
         if self._clock() - self._renewed_at < FRESH_S:

@@ -48,7 +48,7 @@ class WorkQueue:
         self._closed = False
 
     def add(self, key: Key) -> None:
-        """Have `key` worked on as soon as a thread is free. What was set for later is superseded."""
+        """Have `key` worked on as soon as a thread is free; supersedes what was set for later."""
         with self._lock:
             self._due.pop(key, None)
             self._add(key)

@@ -1,0 +1,377 @@
+"""Every state pair has its decision, and none of them can lose anything."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from db.states import Desired, Kind, Observed, Reason
+from engine.decisions import (
+    RULES,
+    AskShutdown,
+    CreateDisks,
+    Decision,
+    DeleteDisks,
+    Facts,
+    Fail,
+    Forget,
+    Hold,
+    Knowledge,
+    PowerOff,
+    RemoveRow,
+    Rest,
+    Resume,
+    Start,
+    Suspend,
+    Wait,
+    decide,
+    wish_record,
+)
+from engine.placement import Placed, Refused
+
+NOW = datetime(2030, 1, 1, 12, 0, tzinfo=UTC)
+AT = NOW - timedelta(minutes=1)
+HOST = "hyper-1"
+ID = "11111111-1111-4111-8111-111111111111"
+
+FACTS_OF: dict[Observed, Facts] = {
+    Observed.ABSENT: Facts(unmade_disks=("disk",)),
+    Observed.STOPPED: Facts(has_disks=True, has_ledger=True),
+    Observed.STARTED: Facts(seen={HOST: "running"}, has_disks=True, has_ledger=True),
+    Observed.PAUSED: Facts(seen={HOST: "paused"}, has_disks=True, has_ledger=True),
+    Observed.UNKNOWN: Facts(hosts={HOST: Knowledge.LOST}, has_disks=True, has_ledger=True),
+}
+ON_A_HOST = (Observed.STARTED, Observed.PAUSED, Observed.UNKNOWN)
+FAILURES: dict[str, dict[str, Any] | None] = {
+    "none": None,
+    "waits": {"reason": "StartFailed", "retry_at": NOW + timedelta(seconds=5)},
+    "due": {"reason": "StartFailed", "retry_at": NOW - timedelta(seconds=1)},
+    "terminal": {"reason": "StartFailed", "terminal": True},
+    "nonsense": {"reason": 5, "terminal": "yes", "retry_at": "tomorrow"},
+}
+
+
+def make_row(
+    desired: Desired,
+    seen: Observed,
+    *,
+    kind: Kind = Kind.DESKTOP,
+    handled: bool = False,
+    force: bool = False,
+    failure: dict[str, Any] | None = None,
+    **observed: Any,
+) -> dict[str, Any]:
+    wish = {"state": desired.value, "at": AT, "force": force}
+    return {
+        "id": ID,
+        "kind": kind.value,
+        "origin": {"template": "22222222-2222-4222-8222-222222222222"},
+        "desired": wish,
+        "observed": {
+            "state": seen.value,
+            "epoch": 1,
+            "hypervisor": HOST if seen in ON_A_HOST else None,
+            "for": {"state": desired.value, "at": AT} if handled else None,
+            "failure": {**failure, "wish": wish} if failure else None,
+            **observed,
+        },
+    }
+
+
+def decide_for(
+    desired: Desired, seen: Observed, facts: Facts | None = None, **row: Any
+) -> Decision:
+    facts = facts or FACTS_OF[seen]
+    if facts.placement is None:
+        facts = dataclasses.replace(facts, placement=Placed(HOST))
+    return decide(make_row(desired, seen, **row), facts, NOW)
+
+
+EXPECTED: dict[tuple[Desired, Observed, bool], type] = {
+    (Desired.STOPPED, Observed.ABSENT, True): CreateDisks,
+    (Desired.STOPPED, Observed.ABSENT, False): CreateDisks,
+    (Desired.STOPPED, Observed.STOPPED, True): Rest,
+    (Desired.STOPPED, Observed.STOPPED, False): Rest,
+    (Desired.STOPPED, Observed.STARTED, True): AskShutdown,
+    (Desired.STOPPED, Observed.STARTED, False): AskShutdown,
+    (Desired.STOPPED, Observed.PAUSED, True): PowerOff,
+    (Desired.STOPPED, Observed.PAUSED, False): PowerOff,
+    (Desired.STOPPED, Observed.UNKNOWN, True): Wait,
+    (Desired.STOPPED, Observed.UNKNOWN, False): Wait,
+    (Desired.STARTED, Observed.ABSENT, True): CreateDisks,
+    (Desired.STARTED, Observed.ABSENT, False): CreateDisks,
+    (Desired.STARTED, Observed.STOPPED, True): Start,
+    (Desired.STARTED, Observed.STOPPED, False): Rest,
+    (Desired.STARTED, Observed.STARTED, True): Rest,
+    (Desired.STARTED, Observed.STARTED, False): Rest,
+    (Desired.STARTED, Observed.PAUSED, True): Resume,
+    (Desired.STARTED, Observed.PAUSED, False): Rest,
+    (Desired.STARTED, Observed.UNKNOWN, True): Wait,
+    (Desired.STARTED, Observed.UNKNOWN, False): Wait,
+    (Desired.PAUSED, Observed.ABSENT, True): CreateDisks,
+    (Desired.PAUSED, Observed.ABSENT, False): CreateDisks,
+    (Desired.PAUSED, Observed.STOPPED, True): Rest,
+    (Desired.PAUSED, Observed.STOPPED, False): Rest,
+    (Desired.PAUSED, Observed.STARTED, True): Suspend,
+    (Desired.PAUSED, Observed.STARTED, False): Suspend,
+    (Desired.PAUSED, Observed.PAUSED, True): Rest,
+    (Desired.PAUSED, Observed.PAUSED, False): Rest,
+    (Desired.PAUSED, Observed.UNKNOWN, True): Wait,
+    (Desired.PAUSED, Observed.UNKNOWN, False): Wait,
+    (Desired.DELETED, Observed.ABSENT, True): RemoveRow,
+    (Desired.DELETED, Observed.ABSENT, False): RemoveRow,
+    (Desired.DELETED, Observed.STOPPED, True): DeleteDisks,
+    (Desired.DELETED, Observed.STOPPED, False): DeleteDisks,
+    (Desired.DELETED, Observed.STARTED, True): PowerOff,
+    (Desired.DELETED, Observed.STARTED, False): PowerOff,
+    (Desired.DELETED, Observed.PAUSED, True): PowerOff,
+    (Desired.DELETED, Observed.PAUSED, False): PowerOff,
+    (Desired.DELETED, Observed.UNKNOWN, True): Wait,
+    (Desired.DELETED, Observed.UNKNOWN, False): Wait,
+}
+"""The architecture's table, written down a second time by hand."""
+
+FORCED = {
+    (Desired.STOPPED, Observed.STARTED): PowerOff,
+    (Desired.DELETED, Observed.UNKNOWN): Forget,
+}
+"""Where `force` makes a difference."""
+
+
+def test_the_rules_cover_every_pair() -> None:
+    assert set(RULES) == set(itertools.product(Desired, Observed))
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize(("desired", "seen", "new"), list(EXPECTED))
+def test_the_state_table(kind: Kind, desired: Desired, seen: Observed, new: bool) -> None:
+    for force in (False, True):
+        decision = decide_for(desired, seen, kind=kind, handled=not new, force=force)
+        assert decision.sight.state is seen
+        expected = EXPECTED[desired, seen, new]
+        if force:
+            expected = FORCED.get((desired, seen), expected)
+        assert isinstance(decision.action, expected), decision
+
+
+def all_cases() -> list[dict[str, Any]]:
+    return [
+        {"desired": d, "seen": s, "handled": h, "force": f, "failure": FAILURES[name], "kind": k}
+        for d, s, h, f, name, k in itertools.product(
+            Desired, Observed, (False, True), (False, True), FAILURES, Kind
+        )
+    ]
+
+
+def all_facts(seen: Observed) -> list[Facts]:
+    base = FACTS_OF[seen]
+    refused = Refused(Reason.NO_CAPACITY, "no room")
+    return [
+        dataclasses.replace(base, **changes)
+        for changes in (
+            {},
+            {"placement": refused},
+            {"parent_problem": "not yet"},
+            {"disk_host_problem": "none online"},
+            {"children": 2},
+            {"leaving_children": 1},
+            {"deletion_begun": True, "children": 2},
+            {"hosts": {HOST: Knowledge.PENDING}},
+            {"hosts": {HOST: Knowledge.LOST}},
+            {"hosts": {HOST: Knowledge.FENCED}},
+            {"hosts": {HOST: Knowledge.LISTED}},
+            {"foreign": frozenset({HOST})},
+            {"has_ledger": True},
+        )
+    ]
+
+
+def test_whatever_the_facts_nothing_is_lost() -> None:
+    """Kind x desired x observed x (new|handled) x force x failure x facts, all of them."""
+    checked = 0
+    for case in all_cases():
+        for facts in all_facts(case["seen"]):
+            decision = decide_for(facts=facts, **case)
+            action, sight = decision.action, decision.sight
+            where = (case, facts, decision)
+            checked += 1
+            if isinstance(action, DeleteDisks | RemoveRow | Forget):
+                assert case["desired"] is Desired.DELETED, where
+                assert not facts.children or facts.deletion_begun, where
+            if isinstance(action, DeleteDisks | RemoveRow):
+                assert sight.state in (Observed.STOPPED, Observed.ABSENT), where
+            if isinstance(action, RemoveRow):
+                assert not facts.has_ledger, where
+            if isinstance(action, Forget):
+                assert sight.state is Observed.UNKNOWN, where
+                assert case["force"], where
+            if isinstance(action, CreateDisks):
+                assert action.disks == facts.unmade_disks, where
+                assert sight.state is not Observed.UNKNOWN, where
+                assert case["desired"] is not Desired.DELETED, where
+            if isinstance(action, Start):
+                assert case["desired"] is Desired.STARTED, where
+                assert sight.state is Observed.STOPPED, where
+                assert not case["handled"], where
+            if isinstance(action, Suspend | Resume | AskShutdown | PowerOff):
+                assert sight.state in (Observed.STARTED, Observed.PAUSED), where
+                assert action.hypervisor in facts.seen, where
+            if isinstance(action, PowerOff):
+                assert case["desired"] in (Desired.STOPPED, Desired.DELETED), where
+            if facts.foreign:
+                assert isinstance(action, Fail | Hold), where
+            if sight.state is Observed.UNKNOWN:
+                assert isinstance(action, Wait | Forget | Rest | Fail | Hold), where
+    assert checked == 4 * 5 * 2 * 2 * 5 * 3 * 13
+
+
+def test_a_deletion_that_has_begun_is_final() -> None:
+    facts = dataclasses.replace(FACTS_OF[Observed.STOPPED], children=3, deletion_begun=True)
+    decision = decide_for(Desired.DELETED, Observed.STOPPED, facts, kind=Kind.TEMPLATE)
+    assert isinstance(decision.action, DeleteDisks)
+
+
+def test_a_template_in_use_is_not_deleted_and_the_number_is_named() -> None:
+    facts = dataclasses.replace(FACTS_OF[Observed.STOPPED], children=3)
+    decision = decide_for(Desired.DELETED, Observed.STOPPED, facts, kind=Kind.TEMPLATE)
+    assert isinstance(decision.action, Fail)
+    assert decision.action.reason == Reason.IN_USE
+    assert "3 other domains" in decision.action.message
+
+
+def test_a_template_whose_children_are_being_deleted_waits_for_them() -> None:
+    facts = dataclasses.replace(FACTS_OF[Observed.STOPPED], leaving_children=1)
+    decision = decide_for(Desired.DELETED, Observed.STOPPED, facts, kind=Kind.TEMPLATE)
+    assert isinstance(decision.action, Wait)
+    assert decision.action.topics == (f"children/{ID}",)
+
+
+@pytest.mark.parametrize("name", ["waits"])
+@pytest.mark.parametrize("desired", list(Desired))
+def test_a_transient_failure_delays_its_own_wish_alone(name: str, desired: Desired) -> None:
+    waiting = decide_for(desired, Observed.STOPPED, failure=FAILURES[name])
+    assert waiting.action == Rest(until=FAILURES[name]["retry_at"])  # type: ignore[index]
+    forced = make_row(desired, Observed.STOPPED, failure=FAILURES[name])
+    forced["desired"] = {**forced["desired"], "at": NOW}
+    facts = dataclasses.replace(FACTS_OF[Observed.STOPPED], placement=Placed(HOST))
+    assert isinstance(decide(forced, facts, NOW).action, EXPECTED[desired, Observed.STOPPED, True])
+
+
+def test_forcing_a_stop_that_failed_acts_at_once() -> None:
+    row = make_row(Desired.STOPPED, Observed.STARTED, failure=FAILURES["waits"])
+    row["desired"]["force"] = True
+    row["observed"]["failure"]["wish"] = {**row["desired"], "force": False}
+    assert decide(row, FACTS_OF[Observed.STARTED], NOW).action == PowerOff(HOST)
+
+
+def test_a_terminal_failure_waits_for_a_new_wish() -> None:
+    failed = decide_for(
+        Desired.STARTED, Observed.STOPPED, failure=FAILURES["terminal"], handled=True
+    )
+    assert failed.action == Rest()
+    again = decide_for(Desired.STARTED, Observed.STOPPED, failure=FAILURES["terminal"])
+    assert again.action == Start(HOST)
+
+
+def test_a_row_made_valid_again_goes_on() -> None:
+    failure = {"reason": "InvalidRow", "terminal": True}
+    decision = decide_for(Desired.STARTED, Observed.STARTED, failure=failure, handled=True)
+    assert decision.action == Rest(finished=True)
+
+
+def test_asking_becomes_powering_off_at_the_deadline_kept_in_the_row() -> None:
+    def stopping(deadline: datetime) -> Any:
+        activity = {"name": "stopping", "deadline": deadline}
+        return decide_for(Desired.STOPPED, Observed.STARTED, activity=activity).action
+
+    later, earlier = NOW + timedelta(seconds=1), NOW - timedelta(seconds=1)
+    assert stopping(later) == AskShutdown(HOST, later)
+    assert stopping(earlier) == PowerOff(HOST)
+
+
+def test_the_guest_is_asked_again_but_not_all_the_time() -> None:
+    activity = {"name": "stopping", "deadline": NOW + timedelta(seconds=30)}
+    just = dataclasses.replace(FACTS_OF[Observed.STARTED], asked_at=NOW - timedelta(seconds=1))
+    rest = decide_for(Desired.STOPPED, Observed.STARTED, just, activity=activity).action
+    assert rest == Rest(until=NOW + timedelta(seconds=4))
+    before = dataclasses.replace(FACTS_OF[Observed.STARTED], asked_at=NOW - timedelta(seconds=6))
+    again = decide_for(Desired.STOPPED, Observed.STARTED, before, activity=activity).action
+    assert isinstance(again, AskShutdown)
+
+
+def test_a_host_just_connecting_is_waited_for_without_a_word() -> None:
+    for seen in ON_A_HOST:
+        facts = Facts(hosts={HOST: Knowledge.PENDING}, has_disks=True)
+        for desired in Desired:
+            assert decide_for(desired, seen, facts).action == Hold((f"host/{HOST}",))
+
+
+def test_an_emptied_observed_is_healed_from_the_engines_own_tables() -> None:
+    for nonsense in ({}, None, "text", 5, {"state": "exploded", "hypervisor": 7, "activity": "x"}):
+        row = {**make_row(Desired.STARTED, Observed.STARTED), "observed": nonsense}
+        stopped = decide(row, FACTS_OF[Observed.STOPPED], NOW)
+        assert stopped.sight.state is Observed.STOPPED
+        facts = Facts(hosts={HOST: Knowledge.LOST}, last_host=HOST, has_disks=True)
+        unknown = decide(row, facts, NOW)
+        assert unknown.sight.state is Observed.UNKNOWN
+        assert isinstance(unknown.action, Wait)
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ({"stops": {HOST: "shutdown"}}, Reason.GUEST_SHUTDOWN),
+        ({"stops": {HOST: "crashed"}}, Reason.GUEST_CRASHED),
+        ({"stops": {HOST: "failed"}}, Reason.GUEST_CRASHED),
+        ({"stops": {HOST: "destroyed"}}, Reason.POWERED_OFF),
+        ({}, Reason.STOPPED_UNSEEN),
+        ({"boots": {HOST: "second"}}, Reason.HOST_RESTARTED),
+        ({"hosts": {HOST: Knowledge.FENCED}}, Reason.HOST_RESTARTED),
+    ],
+)
+def test_why_a_guest_is_down_is_told_and_it_stays_down(
+    facts: dict[str, Any], reason: Reason
+) -> None:
+    now = Facts(**{"hosts": {HOST: Knowledge.LISTED}, "has_disks": True, **facts})
+    row = {"handled": True, "host_boot": "first"}
+    decision = decide_for(Desired.STARTED, Observed.STARTED, now, **row)
+    assert decision.sight.state is Observed.STOPPED
+    assert decision.sight.reason == reason
+    assert decision.action == Rest()
+    later = make_row(Desired.STARTED, Observed.STOPPED, handled=True, reason=reason)
+    assert decide(later, now, NOW).sight.reason == reason
+
+
+@pytest.mark.parametrize("reason", [Reason.GUEST_CRASHED, Reason.HOST_RESTARTED])
+def test_restart_on_failure_starts_again_after_a_pause(reason: Reason) -> None:
+    row = make_row(Desired.STARTED, Observed.STOPPED, handled=True, reason=reason)
+    row["restart_on_failure"] = True
+    facts = dataclasses.replace(FACTS_OF[Observed.STOPPED], placement=Placed(HOST))
+    row["observed"]["started_at"] = NOW - timedelta(minutes=5)
+    assert decide(row, facts, NOW).action == Start(HOST)
+    row["observed"]["started_at"] = NOW - timedelta(seconds=10)
+    assert decide(row, facts, NOW).action == Rest(until=NOW + timedelta(seconds=50))
+
+
+def test_restart_on_failure_leaves_a_guest_down_that_was_shut_down_inside() -> None:
+    row = make_row(
+        Desired.STARTED, Observed.STOPPED, handled=True, reason=Reason.GUEST_SHUTDOWN.value
+    )
+    row["restart_on_failure"] = True
+    facts = dataclasses.replace(FACTS_OF[Observed.STOPPED], placement=Placed(HOST))
+    assert decide(row, facts, NOW).action == Rest()
+
+
+def test_a_disk_added_later_is_made_before_the_start() -> None:
+    facts = dataclasses.replace(FACTS_OF[Observed.STOPPED], unmade_disks=("second",))
+    assert decide_for(Desired.STARTED, Observed.STOPPED, facts).action == CreateDisks(("second",))
+
+
+def test_wishes_in_failures_name_force() -> None:
+    row = make_row(Desired.STOPPED, Observed.STARTED, force=True)
+    decision = decide(row, FACTS_OF[Observed.STARTED], NOW)
+    assert wish_record(decision.wish) == {"state": "stopped", "at": AT, "force": True}
