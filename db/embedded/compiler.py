@@ -63,6 +63,8 @@ class Call:
     args: list[Node]
     options: dict[str, Node]
     path: Backtrace
+    raw: list[Any]
+    scope: Scope
 
     @property
     def runs(self) -> list[Closure]:
@@ -306,7 +308,7 @@ def _compile_call(raw: list[Any], scope: Scope, path: Backtrace) -> Node:
         if name not in spec.options and not spec.unsupported:
             raise CompileError(f"Unrecognized optional argument `{name}`.", path)
     named = {name: compile_term(item, scope, (*path, name)) for name, item in options.items()}
-    call = Call(spec, nodes, named, path)
+    call = Call(spec, nodes, named, path, args, scope)
     return Node(
         _spliced(call) if spliced else _closure(call),
         path,
@@ -361,7 +363,7 @@ def _spliced(call: Call) -> Closure:
             nodes.extend(_constant(value, path) for value in node.run(frame))
         if not spec.accepts(len(nodes)):
             raise QueryLogicError(f"Expected {spec.describe_arity()} but found {len(nodes)}.", path)
-        return _closure(Call(spec, nodes, call.options, path))(frame)
+        return _closure(Call(spec, nodes, call.options, path, call.raw, call.scope))(frame)
 
     return run
 

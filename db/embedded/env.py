@@ -2,7 +2,8 @@
 
 An `Env` is the first cell of every frame, so each term can reach it. Loops over rows or
 function calls use `tick()`, which lets other queries run when this one has used up its time
-slice and unwinds it when its client has gone. The session makes one Env per query.
+slice and unwinds it when its client has gone. The session makes one Env per query; index functions
+run with a bare one, which has no server.
 """
 
 from __future__ import annotations
@@ -11,11 +12,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from greenlet import getcurrent
+
 from db.embedded.datum import Time
-from db.embedded.errors import ResourceLimitError
+from db.embedded.errors import (
+    InternalError,
+    OpFailedError,
+    QueryInterrupted,
+    ResourceLimitError,
+)
 
 if TYPE_CHECKING:
     from db.embedded.catalog import Catalog
+    from db.embedded.server import Server
 
 T = TypeVar("T")
 
@@ -26,35 +35,54 @@ DEFAULT_ARRAY_LIMIT = 100_000
 class Env:
     """The state of one query while it runs."""
 
-    __slots__ = ("array_limit", "catalog", "now", "runopts", "ticks", "user", "yield_slice")
+    __slots__ = ("_server", "array_limit", "idle", "now", "runopts", "stopped", "ticks", "user")
 
     def __init__(
         self,
-        catalog: Catalog | None = None,
+        server: Server | None = None,
         runopts: dict[str, Any] | None = None,
         user: str = "admin",
-        yield_slice: Callable[[], None] | None = None,
     ) -> None:
-        self.catalog = catalog
+        self._server = server
         self.runopts = runopts or {}
         self.user = user
         self.array_limit = int(self.runopts.get("array_limit", DEFAULT_ARRAY_LIMIT))
         self.now = Time(round(time.time(), 3))
         self.ticks = TICKS_PER_LOOK
-        self.yield_slice = yield_slice
+        self.stopped = False
+        self.idle: Callable[[], Any] | None = None  # how a feed waits; set by the session
+
+    @property
+    def server(self) -> Server:
+        if self._server is None:
+            raise InternalError("This function has no access to tables.")
+        return self._server
+
+    @property
+    def catalog(self) -> Catalog:
+        return self.server.catalog
+
+    # --- time slices and limits -----------------------------------------------------------
 
     def tick(self) -> None:
         """Call once per row or function call; cheap."""
         self.ticks -= 1
         if self.ticks < 0:
-            self.ticks = TICKS_PER_LOOK
-            if self.yield_slice is not None:
-                self.yield_slice()
+            self._look()
+
+    def _look(self) -> None:
+        self.ticks = TICKS_PER_LOOK
+        if self._server is not None:
+            self._server.loop.yield_slice()
+        if self.stopped:
+            raise QueryInterrupted
 
     def ticking(self, rows: Iterable[T]) -> Iterator[T]:
         """The same rows, with a tick for each."""
         for row in rows:
-            self.tick()
+            self.ticks -= 1
+            if self.ticks < 0:
+                self._look()
             yield row
 
     def check_array(self, items: list[T]) -> list[T]:
@@ -73,3 +101,23 @@ class Env:
             if len(items) > limit:
                 self.check_array(items)
         return items
+
+    # --- durability -----------------------------------------------------------------------
+
+    def wait_for_commit(self) -> None:
+        """Park until everything recorded so far is on disk; a failed commit is an error."""
+        sleeper, loop = getcurrent(), self.server.loop
+        answered: list[str | None] = []
+
+        def done(failure: str | None) -> None:
+            answered.append(failure)
+            if parked:
+                loop.wake(sleeper)
+
+        parked = False
+        self.server.store.when_committed(done)
+        parked = True
+        while not answered:
+            loop.park()
+        if answered[0] is not None:
+            raise OpFailedError(f"The write was not saved and has been undone ({answered[0]}).")

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from db.embedded.datum import DATUM_TYPES, Datum, order_key
 
 if TYPE_CHECKING:
-    from db.embedded.catalog import Database, Table
+    from db.embedded.catalog import Database
     from db.embedded.env import Env
+    from db.embedded.table import Table
 
 
 class Source(Protocol):
@@ -252,10 +253,11 @@ class _KeptArray(ArraySelection):
 class SingleSelection:
     """One row of a table (or null, when there is none under that key).
 
-    `followed` is what `changes` follows: the key, or the ordered read of min and max.
+    `changes` follows the key, or where `read` is given (min and max by index) the first row of
+    that ordered read after `steps`.
     """
 
-    __slots__ = ("key", "order_fields", "read", "row", "table")
+    __slots__ = ("key", "read", "row", "steps", "table")
 
     def __init__(
         self,
@@ -263,13 +265,13 @@ class SingleSelection:
         row: Datum,
         key: Datum = None,
         read: Read | None = None,
-        order_fields: Any = None,
+        steps: tuple[Step, ...] = (),
     ) -> None:
         self.table = table
         self.row = row
         self.key = key
         self.read = read
-        self.order_fields = order_fields
+        self.steps = steps
 
 
 class Grouped:

@@ -122,16 +122,17 @@ def finite_rows_of(env: Env, value: list[Datum] | Sequence) -> Iterator[Datum]:
         raise QueryLogicError(
             "Cannot use an infinite stream with an aggregation function (`reduce`, `count`, etc.)"
             " or coerce it to an array."
-            if not is_feed(value)
+            if feed_below(value) is None
             else "Cannot call a terminal (`reduce`, `count`, etc.) on an infinite stream "
             "(such as a changefeed)."
         )
     return rows_of(env, value)
 
 
-def is_feed(value: Any) -> bool:
-    """True for the result of `changes`, whatever steps follow it."""
-    return bool(getattr(getattr(value, "source", None), "is_feed", False))
+def feed_below(value: Any) -> Any:
+    """The changefeed a sequence draws from, whatever steps follow it; None if there is none."""
+    source = getattr(value, "source", None)
+    return source if getattr(source, "is_feed", False) else None
 
 
 def as_table(env: Env, value: Any) -> Selection:

@@ -1,3 +1,208 @@
-"""Terms that read tables: db, table, get, get_all, between and what limits them."""
+"""Terms that read tables: db, table, get, get_all, between."""
 
 from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from db.embedded.compiler import Call, Closure, Frame
+from db.embedded.datum import MAXVAL, MINVAL, Bound, Datum, order_key
+from db.embedded.env import Env
+from db.embedded.errors import QueryLogicError
+from db.embedded.permissions import check_read
+from db.embedded.registry import special, term
+from db.embedded.sequences import DatabaseValue, Read, Selection, SingleSelection
+from db.embedded.system import find_table
+from db.embedded.table import key_from_value
+from db.embedded.values import as_database, as_string, show
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]+\Z")
+READ_MODES: Final = frozenset({"majority", "single", "outdated"})
+
+
+def check_name(what: str, name: str) -> str:
+    if not _NAME.match(name):
+        raise QueryLogicError(f"{what} name `{name}` invalid (Use A-Z, a-z, 0-9, _ and - only).")
+    return name
+
+
+@term("DB", 14, "string")
+def db(env: Env, name: str) -> DatabaseValue:
+    return DatabaseValue(env.catalog.find_database(check_name("Database", name)))
+
+
+def default_database(env: Env) -> DatabaseValue:
+    """The database of the connection (`r.connect(db=…)`), `test` if it named none."""
+    node = env.runopts.get("db")
+    if node is None:
+        return DatabaseValue(env.catalog.find_database("test"))
+    return as_database(env, node.run([env]))
+
+
+@special(
+    "TABLE",
+    15,
+    1,
+    2,
+    options={"read_mode": "string", "use_outdated": "bool", "identifier_format": "string"},
+    deterministic=False,
+)
+def table(call: Call) -> Closure:
+    database_of = call.runs[0] if len(call.args) == 2 else None
+    name_of = call.runs[-1]
+    options = {name: node.run for name, node in call.options.items()}
+
+    def run(frame: Frame) -> Selection:
+        env = frame[0]
+        database = (
+            default_database(env) if database_of is None else as_database(env, database_of(frame))
+        )
+        name = check_name("Table", as_string(env, name_of(frame)))
+        settings = {key: evaluate(frame) for key, evaluate in options.items()}
+        if "read_mode" in settings:
+            check_read_mode(as_string(env, settings["read_mode"]))
+        form = "name"
+        if "identifier_format" in settings:
+            form = check_identifier_format(as_string(env, settings["identifier_format"]))
+        found = find_table(env, database.database, name, form)
+        check_read(env, found)
+        return Selection(Read(found))
+
+    return run
+
+
+def check_read_mode(mode: str) -> None:
+    if mode not in READ_MODES:
+        raise QueryLogicError(
+            f'Read mode `{mode}` unrecognized (options are "majority", "single", and "outdated").'
+        )
+
+
+def check_identifier_format(form: str) -> str:
+    if form not in ("name", "uuid"):
+        raise QueryLogicError(
+            f'Identifier format `{form}` unrecognized (options are "name" and "uuid").'
+        )
+    return form
+
+
+@term("GET", 16, "table datum", deterministic=False)
+def get(env: Env, selection: Selection, value: Datum) -> SingleSelection:
+    found = selection.read.table
+    return SingleSelection(found, found.get(key_from_value(value)), value)
+
+
+def index_option(selection: Selection, name: str | None) -> str | None:
+    """The name of a secondary index of the table, None for the primary key."""
+    found = selection.read.table
+    if name is None or name == found.primary_key:
+        return None
+    found.index(name)
+    return name
+
+
+@term("GET_ALL", 78, "table datum*", options={"index": "string"}, deterministic=False)
+def get_all(env: Env, selection: Selection, *values: Datum, index: str | None = None) -> Selection:
+    name = index_option(selection, index)
+    for value in values:
+        if value is None:
+            raise QueryLogicError("Keys cannot be NULL")
+    keys = tuple(
+        order_key(value) if name is not None else key_from_value(value) for value in values
+    )
+    return selection.narrowed(index=name, keys=keys)
+
+
+_BETWEEN_OPTIONS: Final = {"index": "string", "left_bound": "string", "right_bound": "string"}
+
+
+def _is_open(option: str, value: str) -> bool:
+    if value not in ("open", "closed"):
+        raise QueryLogicError(
+            f"Expected `open` or `closed` for optarg `{option}` (got `{show(value)}`)."
+        )
+    return value == "open"
+
+
+@term("BETWEEN", 182, "slice datum datum", options=_BETWEEN_OPTIONS, deterministic=False)
+def between(
+    env: Env,
+    selection: Selection,
+    low: Datum,
+    high: Datum,
+    index: str | None = None,
+    left_bound: str = "closed",
+    right_bound: str = "open",
+) -> Selection:
+    low_open, high_open = _is_open("left_bound", left_bound), _is_open("right_bound", right_bound)
+    if low is None or high is None:
+        raise QueryLogicError(
+            "Cannot use `null` in BETWEEN, use `r.minval` or `r.maxval` to denote unboundedness."
+        )
+    return _bounded(selection, low, high, index, low_open, high_open)
+
+
+def _bounded(
+    selection: Selection,
+    low: Datum,
+    high: Datum,
+    index: str | None,
+    low_open: bool,
+    high_open: bool,
+) -> Selection:
+    read = selection.read
+    order_index = read.index if read.order is not None else None
+    if index is None and order_index is not None:
+        name: str | None = order_index
+    else:
+        name = index_option(selection, index)
+    if not read.is_whole_table:
+        raise QueryLogicError("Cannot perform multiple BETWEENs on the same table.")
+    if read.order is not None and name != read.index:
+        shown = read.index or read.table.primary_key
+        raise QueryLogicError(
+            f"Cannot order by index `{shown}` after calling BETWEEN on index "
+            f"`{name or read.table.primary_key}`."
+        )
+    if name is None:
+        for bound in (low, high):
+            if type(bound) is not Bound:
+                key_from_value(bound)
+    return selection.narrowed(
+        index=name,
+        low=order_key(low),
+        high=order_key(high),
+        low_open=low_open,
+        high_open=high_open,
+    )
+
+
+@term("BETWEEN_DEPRECATED", 36, "slice datum datum", options=_BETWEEN_OPTIONS, deterministic=False)
+def between_deprecated(
+    env: Env,
+    selection: Selection,
+    low: Datum,
+    high: Datum,
+    index: str | None = None,
+    left_bound: str = "closed",
+    right_bound: str = "open",
+) -> Selection:
+    """The old form: null stands for unbounded."""
+    return _bounded(
+        selection,
+        MINVAL if low is None else low,
+        MAXVAL if high is None else high,
+        index,
+        _is_open("left_bound", left_bound),
+        _is_open("right_bound", right_bound),
+    )
+
+
+@term("MINVAL", 180)
+def minval(env: Env) -> Any:
+    return MINVAL
+
+
+@term("MAXVAL", 181)
+def maxval(env: Env) -> Any:
+    return MAXVAL

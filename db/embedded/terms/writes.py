@@ -1,0 +1,384 @@
+"""Terms that change documents: insert, update, replace, delete, sync, for_each.
+
+All of them come down to `write_rows`: for each row a function gives the new document, `_write_one`
+checks it against the old one and puts it in the table, and the counts add up to the answer.
+Documents change in memory at once; a hard write then waits until its group is on disk.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from db.embedded.compiler import Call, Closure, Frame
+from db.embedded.datum import Datum, equal, pretty, type_name
+from db.embedded.env import Env
+from db.embedded.errors import QueryLogicError, ReqlError
+from db.embedded.merging import merge_datum, strip_literals
+from db.embedded.permissions import check_write
+from db.embedded.registry import special, term
+from db.embedded.sequences import Function, Grouped, Selection, SingleSelection
+from db.embedded.table import Table, key_from_value
+from db.embedded.values import (
+    as_constant_function,
+    as_datum,
+    as_selection,
+    as_sequence,
+    as_table,
+    expect_arity,
+    finite_rows_of,
+    wrong_kind,
+)
+
+COUNTS: Final = ("deleted", "errors", "inserted", "replaced", "skipped", "unchanged")
+
+Change = Callable[[Datum], Datum]
+
+
+class Outcome:
+    """The counts and changes of one write term."""
+
+    def __init__(self, return_changes: bool | str) -> None:
+        self.counts = dict.fromkeys(COUNTS, 0)
+        self.return_changes = return_changes
+        self.changes: list[Datum] = []
+        self.first_error: str | None = None
+        self.warnings: list[str] = []
+        self.generated_keys: list[str] = []
+
+    def note(self, what: str, old: Datum, new: Datum, error: str | None = None) -> None:
+        self.counts[what] += 1
+        if error is not None and self.first_error is None:
+            self.first_error = error
+        changed = what in ("inserted", "replaced", "deleted")
+        if self.return_changes == "always" or (self.return_changes is True and changed):
+            entry = {"new_val": new, "old_val": old}
+            if error is not None:
+                entry["error"] = error
+            self.changes.append(entry)
+
+    def as_datum(self, env: Env) -> dict[str, Datum]:
+        made: dict[str, Datum] = dict(self.counts)
+        if self.first_error is not None:
+            made["first_error"] = self.first_error
+        if self.generated_keys:
+            limit = env.array_limit
+            made["generated_keys"] = self.generated_keys[:limit]
+            if len(self.generated_keys) > limit:
+                self.warnings.append(
+                    f"Too many generated keys ({len(self.generated_keys)}), "
+                    f"array truncated to {limit}."
+                )
+        if self.return_changes:
+            made["changes"] = self.changes[: env.array_limit]
+            if len(self.changes) > env.array_limit:
+                self.warnings.append(f"Too many changes, array truncated to {env.array_limit}.")
+        if self.warnings:
+            made["warnings"] = self.warnings
+        return made
+
+
+def parse_return_changes(value: Datum) -> bool | str:
+    if type(value) is bool or value == "always":
+        return value
+    if type(value) is str:
+        raise QueryLogicError(
+            f'Invalid return_changes value `{value}` (options are `true`, `false`, and `"always"`).'
+        )
+    raise QueryLogicError(f"Expected type BOOL but found {type_name(value)}.")
+
+
+def is_hard(env: Env, table: Table, option: str | None) -> bool:
+    wanted = option if option is not None else env.runopts.get("durability")
+    if wanted is None:
+        return table.config.get("durability", "hard") == "hard"
+    return check_durability(wanted) == "hard"
+
+
+def check_durability(wanted: str) -> str:
+    if wanted not in ("hard", "soft"):
+        raise QueryLogicError(
+            f'Durability option `{wanted}` unrecognized (options are "hard" and "soft").'
+        )
+    return wanted
+
+
+def _write_one(
+    table: Table, key: bytes | None, change: Change, hard: bool, outcome: Outcome, env: Env
+) -> None:
+    """Replace the document under the key by what `change` makes of it."""
+    old = table.get(key) if key is not None else None
+    try:
+        new = change(old)
+        if new is not None:
+            new = _checked(table, key, old, new)
+        if table.write_hook is not None and not (old is None and new is None):
+            new = _hooked(env, table, old, new)
+        if old is None and new is None:
+            outcome.note("skipped", None, None)
+            return
+        if old is not None and new is not None and equal(old, new):
+            outcome.note("unchanged", old, new)
+            return
+        if key is None:
+            key = key_from_value(new[table.primary_key])
+        table.put(key, new, hard)
+    except ReqlError as error:
+        outcome.note("errors", old, old, error.message)
+        return
+    what = "inserted" if old is None else "deleted" if new is None else "replaced"
+    outcome.note(what, old, new)
+
+
+def _checked(table: Table, key: bytes | None, old: Datum, new: Datum) -> Datum:
+    if type(new) is not dict:
+        raise QueryLogicError(
+            "Inserted value must be an OBJECT (got " + type_name(new) + "):\n" + pretty(new)
+        )
+    field = table.primary_key
+    if field not in new:
+        raise QueryLogicError(f"Inserted object must have primary key `{field}`:\n{pretty(new)}")
+    if key is not None and key_from_value(new[field]) != key:
+        if old is None:
+            return new
+        raise QueryLogicError(
+            f"Primary key `{field}` cannot be changed (`{pretty(old)}` -> `{pretty(new)}`)."
+        )
+    return new
+
+
+def _hooked(env: Env, table: Table, old: Datum, new: Datum) -> Datum:
+    context = {"primary_key": (new or old)[table.primary_key], "timestamp": env.now}
+    if table.write_hook is None:
+        return new
+    made = as_datum(env, table.write_hook(context, old, new))
+    if new is None and made is not None:
+        raise QueryLogicError(
+            "A write hook function must return `null` when a document is deleted."
+        )
+    if new is not None and made is None:
+        raise QueryLogicError(
+            "A write hook function must not return `null` when a document is written."
+        )
+    if made is not None:
+        key = key_from_value((new or old)[table.primary_key])
+        made = _checked(table, key, old or new, made)
+    return made
+
+
+_WRITE_OPTIONS: Final = {
+    "durability": "string",
+    "return_changes": "datum",
+    "non_atomic": "bool",
+    "ignore_write_hook": "bool",
+    "return_vals": "datum",
+}
+
+
+def _prepare(env: Env, options: dict[str, Any]) -> Outcome:
+    if "return_vals" in options:
+        raise QueryLogicError(
+            "Error: encountered obsolete optarg `return_vals`.  Use `return_changes` instead."
+        )
+    return Outcome(parse_return_changes(options.get("return_changes", False)))
+
+
+def write_rows(env: Env, target: Any, change: Change, options: dict[str, Any]) -> dict[str, Datum]:
+    """Apply one change to every row of a selection."""
+    outcome = _prepare(env, options)
+    table = target.table
+    check_write(env, table)
+    hard = is_hard(env, table, options.get("durability"))
+    if type(target) is SingleSelection:
+        key = (
+            key_from_value(target.key)
+            if target.row is None
+            else key_from_value(target.row[table.primary_key])
+        )
+        _write_one(table, key, change, hard, outcome, env)
+    else:
+        field = table.primary_key
+        for row in list(finite_rows_of(env, target)):
+            env.tick()
+            _write_one(table, key_from_value(row[field]), change, hard, outcome, env)
+    if hard:
+        env.wait_for_commit()
+    return outcome.as_datum(env)
+
+
+def _change_function(env: Env, function: Function) -> Change:
+    expect_arity(function, 1)
+    unary = function.unary
+    return lambda old: as_datum(env, unary(old))
+
+
+def _selection_term(call: Call, build: Callable[[Env, Function], Change]) -> Closure:
+    """update and replace: evaluate the function, then the rows it applies to."""
+    target_of, function_of = call.runs
+    options_of = {name: node.run for name, node in call.options.items()}
+    non_atomic = "non_atomic" in call.options
+    deterministic = call.args[1].deterministic
+
+    def run(frame: Frame) -> Any:
+        env = frame[0]
+        target = target_of(frame)
+        options = {name: as_datum(env, evaluate(frame)) for name, evaluate in options_of.items()}
+        function = as_constant_function(env, function_of(frame))
+        if not deterministic and not (non_atomic and options["non_atomic"]):
+            raise QueryLogicError(
+                "Could not prove argument deterministic.  Maybe you want to use the non_atomic "
+                "flag?"
+            )
+        change = build(env, function)
+        if type(target) is Grouped:
+            return target.apply(
+                lambda rows: write_rows(env, as_selection(env, rows), change, options)
+            )
+        return write_rows(env, as_selection(env, target), change, options)
+
+    return run
+
+
+@special("UPDATE", 53, 2, 2, options=_WRITE_OPTIONS, writes=True, forbids_writes=True)
+def update(call: Call) -> Closure:
+    def build(env: Env, function: Function) -> Change:
+        patch_of = _change_function(env, function)
+
+        def change(old: Datum) -> Datum:
+            if old is None:
+                return None
+            patch = patch_of(old)
+            if patch is None:
+                return old
+            if type(patch) is not dict:
+                raise QueryLogicError(f"Expected type OBJECT but found {type_name(patch)}.")
+            return merge_datum(old, patch)
+
+        return change
+
+    return _selection_term(call, build)
+
+
+@special("REPLACE", 55, 2, 2, options=_WRITE_OPTIONS, writes=True, forbids_writes=True)
+def replace(call: Call) -> Closure:
+    return _selection_term(call, _change_function)
+
+
+@term("DELETE", 54, "selection", options=_WRITE_OPTIONS, writes=True)
+def delete(env: Env, target: Any, **options: Any) -> dict[str, Datum]:
+    return write_rows(env, target, lambda old: None, options)
+
+
+_INSERT_OPTIONS: Final = {**_WRITE_OPTIONS, "conflict": "any", "upsert": "datum"}
+
+
+@term("INSERT", 56, "table any", options=_INSERT_OPTIONS, writes=True, forbids_writes=True)
+def insert(env: Env, target: Selection, documents: Any, **options: Any) -> dict[str, Datum]:
+    table = target.table
+    if "upsert" in options:
+        raise QueryLogicError(
+            "Error: encountered obsolete optarg `upsert`.  Use `conflict` instead."
+        )
+    outcome = _prepare(env, options)
+    resolve = _conflict(env, table, options.get("conflict", "error"))
+    hard = is_hard(env, table, options.get("durability"))
+    check_write(env, table)
+    for document in _documents(env, documents):
+        env.tick()
+        _insert_one(env, table, document, resolve, hard, outcome)
+    if hard:
+        env.wait_for_commit()
+    return outcome.as_datum(env)
+
+
+def _documents(env: Env, value: Any) -> Iterable[Datum]:
+    if type(value) is SingleSelection:
+        value = value.row
+    if type(value) is dict:
+        return [value]
+    return finite_rows_of(env, as_sequence(env, value))
+
+
+def _insert_one(
+    env: Env, table: Table, document: Datum, resolve: Any, hard: bool, outcome: Outcome
+) -> None:
+    field = table.primary_key
+    try:
+        if type(document) is not dict:
+            raise QueryLogicError(f"Expected type OBJECT but found {type_name(document)}.")
+        document = strip_literals(document)
+        if field not in document:
+            generated = str(uuid.uuid4())
+            document = {**document, field: generated}
+            outcome.generated_keys.append(generated)
+        key = key_from_value(document[field])
+    except ReqlError as error:
+        outcome.note("errors", None, None, error.message)
+        return
+
+    def change(old: Datum) -> Datum:
+        return document if old is None else resolve(document[field], old, document)
+
+    _write_one(table, key, change, hard, outcome, env)
+
+
+def _conflict(env: Env, table: Table, option: Any) -> Callable[[Datum, Datum, Datum], Datum]:
+    if type(option) is Function:
+        if option.arity is not None and option.arity != 3:
+            raise QueryLogicError(
+                "The conflict function passed to `insert` should expect 3 arguments."
+            )
+        return lambda key, old, new: as_datum(env, option.call(key, old, new))
+    if type(option) is not str:
+        raise wrong_kind("STRING", option)
+    if option == "error":
+        field = table.primary_key
+
+        def refuse(key: Datum, old: Datum, new: Datum) -> Datum:
+            raise QueryLogicError(f"Duplicate primary key `{field}`:\n{pretty(old)}\n{pretty(new)}")
+
+        return refuse
+    if option == "replace":
+        return lambda key, old, new: new
+    if option == "update":
+        return lambda key, old, new: merge_datum(old, new)
+    raise QueryLogicError(
+        f'Conflict option `{option}` unrecognized (options are "error", "replace" and "update").'
+    )
+
+
+@term("SYNC", 138, "table", writes=True)
+def sync(env: Env, target: Selection) -> dict[str, Datum]:
+    check_write(env, target.table)
+    env.wait_for_commit()
+    return {"synced": 1}
+
+
+@term("FOR_EACH", 68, "sequence constant_function")
+def for_each(env: Env, rows: Any, function: Function) -> dict[str, Datum]:
+    stats: dict[str, Datum] = {}
+    for row in finite_rows_of(env, rows):
+        value = function.call(row)
+        try:
+            result = as_datum(env, value)
+            for one in result if type(result) is list else [result]:
+                _add_stats(stats, one)
+        except (ReqlError, TypeError):
+            raise QueryLogicError("FOR_EACH expects one or more basic write queries.") from None
+    return stats
+
+
+def _add_stats(stats: dict[str, Datum], one: Datum) -> None:
+    if type(one) is not dict:
+        raise QueryLogicError("FOR_EACH expects one or more basic write queries.")
+    for name, value in one.items():
+        known = stats.get(name)
+        if known is None:
+            stats[name] = value
+        elif (type(value) is int and type(known) is int) or (isinstance(value, list) and isinstance(known, list)):
+            stats[name] = known + value
+
+
+def as_target_table(env: Env, value: Any) -> Table:
+    return as_table(env, value).table
