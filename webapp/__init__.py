@@ -1,0 +1,49 @@
+"""The web side: pages, REST API and live updates over one database.
+
+`create_app` puts the parts together: sessions and CSRF before every request, the API's operations,
+the pages, Socket.IO, security headers after. It starts nothing: the feeds and the server are started
+by `__main__`, so that tests and the command line get the same application without them.
+"""
+
+from __future__ import annotations
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from db.connection import Database
+from webapp import api, errors, headers, realtime
+from webapp.auth import csrf, sessions
+from webapp.auth.guards import current_user
+from webapp.extensions import Backend
+from webapp.services.health import LeaseWatch
+from webapp.settings import WebSettings
+
+
+def create_app(settings: WebSettings, database: Database) -> Flask:
+    app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = settings.body_max_bytes
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    key = sessions.read_or_make_key(settings.session_key_path)
+    app.extensions["isard"] = Backend(settings, database, key, LeaseWatch())
+    errors.install_handlers(app)
+    headers.install(app)
+    sessions.install(app, settings, key)
+    csrf.install(app)
+    app.context_processor(lambda: {"current_user": current_user})
+    api.register(app)
+    _register_pages(app)
+    realtime.register(app)
+    if settings.trusted_proxies:
+        count = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=count, x_proto=count, x_host=count, x_port=count
+        )
+    return app
+
+
+def _register_pages(app: Flask) -> None:
+    from webapp import views
+
+    register = getattr(views, "register", None)
+    if register:
+        register(app)

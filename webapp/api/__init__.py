@@ -1,0 +1,19 @@
+"""REST v1 under /api/v1, and /healthz.
+
+`operations` turns a function with a declared body and answer into a route and into a line of the
+OpenAPI document; `requests` and `answers` are the declared shapes; the other modules are one noun
+each, thin over `webapp.services`.
+"""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from webapp.api import account, desktops, health, hypervisors, openapi, operations, templates
+
+__all__ = ["account", "desktops", "hypervisors", "openapi", "register", "templates"]
+
+
+def register(app: Flask) -> None:
+    app.register_blueprint(operations.blueprint)
+    app.register_blueprint(health.blueprint)

@@ -1,0 +1,235 @@
+"""The shapes of what the API answers, for the OpenAPI document.
+
+`webapp.payloads` builds the values; a test validates each against these, where an unknown or missing
+field is an error. Fields only administrators get are optional here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from db.states import Action, Condition
+
+State = Literal["absent", "stopped", "started", "paused", "unknown"]
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class ProblemDetails(Answer):
+    """RFC 9457, with `reason`: one word a program can compare."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    reason: str
+    field: str | None = None
+
+
+class Token(Answer):
+    token: str
+    expires_at: str
+
+
+class Me(Answer):
+    id: str
+    name: str
+    role: str
+    group: str
+    category: str
+    is_admin: bool
+
+
+class RowProblem(Answer):
+    field: str
+    message: str
+
+
+class Wish(Answer):
+    state: str
+    at: str | None
+    by: str
+    force: bool
+
+
+class DiskSpec(Answer):
+    id: str | None
+    size_gib: float | None
+    bus: str
+
+
+class InterfaceSpec(Answer):
+    id: str
+    mac: str | None
+
+
+class Spec(Answer):
+    vcpus: int | float
+    memory_mib: int | float
+    firmware: str
+    boot: list[str]
+    disks: list[DiskSpec]
+    interfaces: list[InterfaceSpec]
+    graphics: list[str]
+    video: str
+    sound: str
+
+
+class Placement(Answer):
+    pool: str
+    forced_hypervisor: str | None = None
+    favourite_hypervisor: str | None = None
+
+
+class Activity(Answer):
+    name: str
+    progress: float | None
+    deadline: str | None
+    step: str | None = None
+
+
+class Failure(Answer):
+    reason: str | None
+    message: str | None
+    terminal: bool
+    retry_at: str | None
+    attempts: int | None
+    step: str | None = None
+    command: str | None = None
+    answer: str | None = None
+
+
+class ObservedDisk(Answer):
+    id: str
+    size: int | float | None
+    path: str | None = None
+    backing: str | None = None
+
+
+class ObservedInterface(Answer):
+    id: str
+    mac: str | None
+    address: str | None
+
+
+class ObservedDesktop(Answer):
+    state: State | str
+    activity: Activity | None
+    reason: str | None
+    message: str | None
+    at: str | None
+    started_at: str | None
+    failure: Failure | None
+    disks: list[ObservedDisk]
+    interfaces: list[ObservedInterface]
+    hypervisor: str | None = None
+
+
+class Domain(Answer):
+    id: str
+    name: str
+    description: str
+    kind: str
+    icon: str
+    os: str
+    user: str
+    created_at: str | None
+    spec: Spec
+    condition: Condition
+    condition_label: str
+
+
+class Desktop(Domain):
+    group: str
+    category: str
+    origin: dict[str, Any]
+    placement: Placement
+    desired: Wish
+    observed: ObservedDesktop
+    actions: list[Action]
+    thumbnail_url: str | None
+    thumbnail_at: str | None
+    problem: RowProblem | None
+
+
+class Desktops(Answer):
+    items: list[Desktop]
+
+
+class Template(Domain):
+    is_ready: bool
+    shared: bool
+    allowed: dict[str, Any] | None = None
+
+
+class Templates(Answer):
+    items: list[Template]
+
+
+class Viewer(Answer):
+    url: str = Field(description="Websocket of the hypervisor's proxy, with a ticket")
+    expires_at: str
+    password: str = Field(description="Of the console; new at each start of the desktop")
+    page: str = Field(description="Path of our own viewer page")
+
+
+class ViewerAddress(Answer):
+    hostname: str | None
+    port: int | float | None
+    nat_hostname: str | None
+    nat_offset: int | float | None
+    proxy: str | None
+
+
+class Check(Answer):
+    name: str
+    title: str
+    ok: bool
+    message: str
+    remedy: str
+    duration_ms: float | None
+    affects: str
+
+
+class ObservedHypervisor(Answer):
+    state: str
+    virtualization: str | None
+    disk_operations: str | None
+    reason: str | None
+    message: str | None
+    host_key_offered: str | None
+    checks: list[Check]
+    info: dict[str, str | int | float | bool | None]
+    retry_at: str | None
+    at: str | None
+
+
+class Capabilities(Answer):
+    hypervisor: bool
+    disk_operations: bool
+
+
+class Hypervisor(Answer):
+    id: str
+    hostname: str
+    port: int | float
+    user: str
+    description: str
+    capabilities: Capabilities
+    pools: list[str]
+    viewer: ViewerAddress
+    limits: dict[str, Any]
+    host_key: str | None
+    created_at: str | None
+    desired: Wish
+    observed: ObservedHypervisor
+    state_label: str
+    problem: RowProblem | None
+
+
+class Hypervisors(Answer):
+    items: list[Hypervisor]

@@ -1,0 +1,88 @@
+"""Hypervisors over REST, for administrators: thin, see `webapp.services.hypervisors`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import url_for
+
+from db.states import HypervisorDesired
+from webapp.api.answers import Hypervisor, Hypervisors
+from webapp.api.operations import Reply, operation
+from webapp.api.requests import ChangeHypervisor, NewHypervisor
+from webapp.auth.permissions import Person
+from webapp.services import hypervisors
+
+TAG = "Hypervisors"
+
+
+@operation(
+    "GET", "/hypervisors", tag=TAG, summary="List hypervisors", who="admin", answer=Hypervisors
+)
+def list_hypervisors(user: Person) -> dict[str, Any]:
+    return {"items": hypervisors.list_hypervisors(user)}
+
+
+@operation(
+    "POST",
+    "/hypervisors",
+    tag=TAG,
+    summary="Add a hypervisor",
+    who="admin",
+    body=NewHypervisor,
+    answer=Hypervisor,
+    status=201,
+    refusals=(409,),
+)
+def add_hypervisor(user: Person, body: NewHypervisor) -> Reply:
+    """The engine connects at once and reports each check it makes in `observed.checks`."""
+    made = hypervisors.add_hypervisor(user, body.model_dump())
+    return Reply(made, {"Location": url_for("api.get_hypervisor", hypervisor_id=made["id"])})
+
+
+@operation(
+    "GET",
+    "/hypervisors/<hypervisor_id>",
+    tag=TAG,
+    summary="Read a hypervisor",
+    who="admin",
+    answer=Hypervisor,
+)
+def get_hypervisor(user: Person, hypervisor_id: str) -> dict[str, Any]:
+    return hypervisors.get_hypervisor(user, hypervisor_id)
+
+
+@operation(
+    "PATCH",
+    "/hypervisors/<hypervisor_id>",
+    tag=TAG,
+    summary="Wish a state, accept its key, or edit it",
+    who="admin",
+    body=ChangeHypervisor,
+    answer=Hypervisor,
+    status=202,
+    refusals=(409,),
+)
+def change_hypervisor(user: Person, hypervisor_id: str, body: ChangeHypervisor) -> dict[str, Any]:
+    """Wishing `enabled` again has the checks made again at once."""
+    if body.desired is not None:
+        state = HypervisorDesired(body.desired.state)
+        return hypervisors.wish(user, hypervisor_id, state, force=body.desired.force)
+    if body.host_key is not None:
+        return hypervisors.accept_host_key(user, hypervisor_id, body.host_key)
+    return hypervisors.edit_hypervisor(user, hypervisor_id, body.model_dump(exclude_unset=True))
+
+
+@operation(
+    "DELETE",
+    "/hypervisors/<hypervisor_id>",
+    tag=TAG,
+    summary="Delete a hypervisor",
+    who="admin",
+    answer=Hypervisor,
+    status=202,
+    refusals=(409,),
+)
+def delete_hypervisor(user: Person, hypervisor_id: str) -> dict[str, Any]:
+    """Refused while desktops run on it."""
+    return hypervisors.wish(user, hypervisor_id, HypervisorDesired.DELETED)

@@ -1,0 +1,123 @@
+"""What clients may send. Bounds are the kernel's (`db.rowcheck`), so a script and a request are
+refused for the same things; unknown fields are refused by name, so a misspelt one is not ignored.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from db.rowcheck import HOSTNAME, SLUG, Description, Name, Slug
+
+LoginName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Password = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+Icon = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{0,40}$")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Host = Annotated[str, StringConstraints(pattern=HOSTNAME)]
+HostKey = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9@.-]+ [A-Za-z0-9+/=]+( [^\x00-\x1f]*)?$", max_length=2000),
+]
+Id = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Login(Body):
+    username: LoginName
+    password: Password
+
+
+class ChangePassword(Body):
+    current_password: Password
+    new_password: Password
+
+
+class NewDesktopOrigin(Body):
+    template: Id
+
+
+class NewDesktop(Body):
+    name: Name
+    origin: NewDesktopOrigin
+    description: Description = ""
+    icon: Icon = ""
+
+
+class WishedDesktop(Body):
+    state: Literal["stopped", "started", "paused", "deleted"]
+    force: bool = False
+
+
+class ChangeDesktop(Body):
+    """Either `desired`, or `name` and `description`."""
+
+    desired: WishedDesktop | None = None
+    name: Name | None = None
+    description: Description | None = None
+
+    @model_validator(mode="after")
+    def one_kind(self) -> ChangeDesktop:
+        given = self.model_fields_set
+        if not given or any(getattr(self, name) is None for name in given):
+            raise ValueError("give `desired`, or `name` or `description`, not null")
+        if "desired" in given and len(given) > 1:
+            raise ValueError("give either `desired`, or `name` and `description`: one at a time")
+        return self
+
+
+class OpenViewer(Body):
+    kind: Literal["browser"] = "browser"
+
+
+class Capabilities(Body):
+    hypervisor: bool
+    disk_operations: bool
+
+
+class ViewerAddress(Body):
+    hostname: Host | None = None
+    port: Port | None = None
+    nat_hostname: Host | None = None
+    nat_offset: Annotated[int, Field(ge=0, le=65535)] | None = None
+    proxy: Host | None = None
+
+
+class HypervisorFields(Body):
+    port: Port = 22
+    user: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = "root"
+    description: Description = ""
+    capabilities: Capabilities = Capabilities(hypervisor=True, disk_operations=True)
+    pools: Annotated[list[Slug], Field(min_length=1, max_length=64)] = ["default"]
+    viewer: ViewerAddress = ViewerAddress()
+
+
+class NewHypervisor(HypervisorFields):
+    id: Annotated[str, StringConstraints(pattern=SLUG)]
+    hostname: Host
+    host_key: HostKey | None = None
+
+
+class WishedHypervisor(Body):
+    state: Literal["enabled", "disabled", "maintenance", "deleted"]
+    force: bool = False
+
+
+class ChangeHypervisor(HypervisorFields):
+    """One of: `desired`; `host_key` (the one offered, to accept it); the other fields, to edit."""
+
+    desired: WishedHypervisor | None = None
+    host_key: HostKey | None = None
+    hostname: Host | None = None
+
+    @model_validator(mode="after")
+    def one_kind(self) -> ChangeHypervisor:
+        given = self.model_fields_set
+        if not given or any(getattr(self, name) is None for name in given):
+            raise ValueError("give something to change, not null")
+        if {"desired", "host_key"} & given and len(given) > 1:
+            raise ValueError("give `desired` or `host_key` alone")
+        return self

@@ -1,0 +1,193 @@
+"""Follows the tables and tells the pages: the only place that emits.
+
+One feed and greenlet for each table, fanned out in memory. What was last heard is kept here, so a
+page that connects gets the list as it is at that moment and every change after it, in order; when
+the database was away, everybody gets the list again. Each payload is made for who receives it: the
+owner's room gets the owner's view, the administrators' room theirs. Started by `__main__`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import gevent
+from flask import Flask
+
+from db.changefeed import Changed, Event, Listed, Lost, Removed, Synced, follow
+from db.connection import Database
+from db.logs import get_logger
+from db.states import Kind
+from webapp import payloads
+from webapp.auth.permissions import Person, can_see_desktop
+from webapp.auth.sessions import person_of_row
+from webapp.extensions import socketio
+from webapp.realtime.rooms import ADMINS, connections, room_of
+from webapp.tidy import as_iso
+
+log = get_logger(__name__)
+
+Row = dict[str, Any]
+
+ADMINISTRATOR = Person(id="", name="", role="admin", group="", category="")
+
+
+@dataclass
+class Heard:
+    """One table as last heard. `is_whole` is false until the listing is complete."""
+
+    rows: dict[str, Row] = field(default_factory=dict)
+    is_whole: bool = False
+
+
+class Feeds:
+    def __init__(self, app: Flask, database: Database) -> None:
+        self._app, self._database = app, database
+        self._greenlets: list[gevent.Greenlet] = []
+        self._desktops, self._hypervisors, self._shots = Heard(), Heard(), Heard()
+        self._is_stopped = False
+
+    def start(self) -> None:
+        """Begin to follow. The pages' lists come when the first listings are complete."""
+        tables: dict[str, tuple[Callable[[Event], None], Callable[[Any], Any] | None]] = {
+            "domains": (self._on_domain, None),
+            "hypervisors": (self._on_hypervisor, None),
+            "thumbnails": (self._on_thumbnail, lambda table: table.pluck("id", "at")),
+            "users": (self._on_user, None),
+        }
+        for table, (handle, select) in tables.items():
+            self._greenlets.append(gevent.spawn(self._follow, table, handle, select))
+
+    def stop(self) -> None:
+        self._is_stopped = True
+        gevent.killall(self._greenlets, timeout=5)
+
+    def greet(self, sid: str, person: Person) -> None:
+        """The lists as they are now, to one connection. What is not whole yet comes when it is."""
+        if self._desktops.is_whole:
+            socketio.emit("desktops.list", self._desktops_for(person), to=sid)
+        if person.is_admin and self._hypervisors.is_whole:
+            socketio.emit("hypervisors.list", self._hypervisors_list(), to=sid)
+
+    def can_see(self, person: Person, desktop_id: str) -> bool:
+        row = self._desktops.rows.get(desktop_id)
+        return row is not None and can_see_desktop(person, row)
+
+    def _follow(
+        self,
+        table: str,
+        handle: Callable[[Event], None],
+        select: Callable[[Any], Any] | None,
+    ) -> None:
+        while not self._is_stopped:
+            try:
+                with self._app.app_context():
+                    stopped = lambda: self._is_stopped  # noqa: E731
+                    for event in follow(self._database, table, stopped=stopped, select=select):
+                        handle(event)
+            except Exception:  # noqa: BLE001 - the loop's top: one bad event must not end the feed
+                log.exception("feed_failed", table=table)
+                gevent.sleep(1)
+
+    def _on_domain(self, event: Event) -> None:
+        heard = self._desktops
+        if isinstance(event, Listed | Changed):
+            self._desktop_changed(event.row)
+        elif isinstance(event, Removed):
+            self._desktop_removed(event.id)
+        elif isinstance(event, Synced):
+            heard.is_whole = True
+            for sid, person in connections.everyone():
+                socketio.emit("desktops.list", self._desktops_for(person), to=sid)
+        elif isinstance(event, Lost):
+            heard.is_whole = False
+
+    def _desktop_changed(self, row: Row) -> None:
+        before = self._desktops.rows.get(row["id"])
+        if row.get("kind") != Kind.DESKTOP:
+            self._desktop_removed(row["id"])
+            return
+        self._desktops.rows[row["id"]] = row
+        if not self._desktops.is_whole:
+            return
+        if before is not None and before.get("user") != row.get("user"):
+            self._emit_to_owner(before, "desktop.removed", {"id": row["id"]})
+        self._emit_desktop(row)
+
+    def _desktop_removed(self, desktop_id: str) -> None:
+        row = self._desktops.rows.pop(desktop_id, None)
+        if row is None or not self._desktops.is_whole:
+            return
+        self._emit_to_owner(row, "desktop.removed", {"id": desktop_id})
+        socketio.emit("desktop.removed", {"id": desktop_id}, to=ADMINS)
+
+    def _emit_desktop(self, row: Row) -> None:
+        shot_at = self._shots.rows.get(row["id"], {}).get("at")
+        owner = Person(str(row.get("user")), "", "user", "", "")
+        self._emit_to_owner(row, "desktop.changed", payloads.desktop(row, owner, shot_at))
+        socketio.emit("desktop.changed", payloads.desktop(row, ADMINISTRATOR, shot_at), to=ADMINS)
+
+    def _emit_to_owner(self, row: Row, event: str, payload: dict[str, Any]) -> None:
+        """An administrator's own connections hear it in ADMINS: not twice."""
+        owner = row.get("user")
+        if isinstance(owner, str) and owner:
+            skip = connections.admin_sids(owner)
+            socketio.emit(event, payload, to=room_of(owner), skip_sid=skip)
+
+    def _on_hypervisor(self, event: Event) -> None:
+        heard = self._hypervisors
+        if isinstance(event, Listed | Changed):
+            heard.rows[event.row["id"]] = event.row
+            if heard.is_whole:
+                socketio.emit("hypervisor.changed", payloads.hypervisor(event.row), to=ADMINS)
+        elif isinstance(event, Removed):
+            if heard.rows.pop(event.id, None) is not None and heard.is_whole:
+                socketio.emit("hypervisor.removed", {"id": event.id}, to=ADMINS)
+        elif isinstance(event, Synced):
+            heard.is_whole = True
+            socketio.emit("hypervisors.list", self._hypervisors_list(), to=ADMINS)
+        elif isinstance(event, Lost):
+            heard.is_whole = False
+
+    def _on_thumbnail(self, event: Event) -> None:
+        if isinstance(event, Removed):
+            self._shots.rows.pop(event.id, None)
+        elif isinstance(event, Listed | Changed):
+            self._shots.rows[event.row["id"]] = event.row
+            desktop = self._desktops.rows.get(event.row["id"])
+            at = event.row.get("at")
+            if desktop is None or isinstance(event, Listed) or as_iso(at) is None:
+                return
+            message = {
+                "id": event.row["id"],
+                "at": as_iso(at),
+                "url": payloads.thumbnail_url(event.row["id"], at),
+            }
+            self._emit_to_owner(desktop, "thumbnail.changed", message)
+            socketio.emit("thumbnail.changed", message, to=ADMINS)
+
+    def _on_user(self, event: Event) -> None:
+        """End the connections of who was disabled, has another role or a new password."""
+        if isinstance(event, Removed):
+            self._end_connections(event.id, None)
+        elif isinstance(event, Listed | Changed):
+            self._end_connections(event.row["id"], person_of_row(event.row))
+
+    def _end_connections(self, user_id: str, person: Person | None) -> None:
+        for sid, known in connections.of_user(user_id):
+            if person != known:
+                connections.remove(sid)
+                socketio.server.disconnect(sid)
+
+    def _desktops_for(self, person: Person) -> dict[str, Any]:
+        rows = [row for row in self._desktops.rows.values() if can_see_desktop(person, row)]
+        items = [
+            payloads.desktop(row, person, self._shots.rows.get(row["id"], {}).get("at"))
+            for row in rows
+        ]
+        return {"items": sorted(items, key=lambda item: (item["name"].casefold(), item["id"]))}
+
+    def _hypervisors_list(self) -> dict[str, Any]:
+        items = [payloads.hypervisor(row) for row in self._hypervisors.rows.values()]
+        return {"items": sorted(items, key=lambda item: item["id"])}

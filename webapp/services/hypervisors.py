@@ -1,0 +1,152 @@
+"""Hypervisors, for administrators: list, add, edit, wish, accept a host key, delete.
+
+Rows are judged with the kernel's own check before they are written, so a form, a script and the API
+refuse the same things. Nothing here talks to a host: the engine does, and reports in `observed`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from db import desired, queries
+from db.connection import r
+from db.errors import Conflict
+from db.rowcheck import check_hypervisor
+from db.states import HypervisorDesired
+from webapp import payloads
+from webapp.auth.permissions import Person, can_administer
+from webapp.errors import Problem, not_found
+from webapp.extensions import backend, database
+from webapp.services import audit
+from webapp.tidy import as_text, tidy_hypervisor
+
+Payload = dict[str, Any]
+Row = dict[str, Any]
+
+EDITABLE = frozenset(
+    {"hostname", "port", "user", "description", "capabilities", "pools", "viewer", "limits"}
+)
+
+
+def list_hypervisors(user: Person) -> list[Payload]:
+    _require_admin(user)
+    rows = queries.list_rows(database(), "hypervisors")
+    return sorted((payloads.hypervisor(row) for row in rows), key=lambda item: item["id"])
+
+
+def get_hypervisor(user: Person, hypervisor_id: str) -> Payload:
+    return payloads.hypervisor(_find(user, hypervisor_id))
+
+
+def add_hypervisor(user: Person, fields: dict[str, Any]) -> Payload:
+    """`fields` hold `id`, `hostname` and what of EDITABLE and `host_key` is known. Starts enabled."""
+    _require_admin(user)
+    row = new_row(fields, backend().settings.kernel.viewer_port)
+    _judge({**row, "desired": {"state": "enabled"}})
+    made = desired.create_hypervisor(database(), row, user.actor)
+    audit.record(user.actor, "hypervisor.add", f"hypervisor/{row['id']}")
+    return payloads.hypervisor(made)
+
+
+def edit_hypervisor(user: Person, hypervisor_id: str, changes: dict[str, Any]) -> Payload:
+    row = _find(user, hypervisor_id)
+    if set(changes) - EDITABLE:
+        raise ValueError(f"not editable: {sorted(set(changes) - EDITABLE)}")
+    _judge({**row, **changes})
+    after = desired.edit_hypervisor(database(), row["id"], changes) if changes else row
+    audit.record(user.actor, "hypervisor.edit", f"hypervisor/{row['id']}", fields=sorted(changes))
+    return payloads.hypervisor(after)
+
+
+def wish(
+    user: Person, hypervisor_id: str, state: HypervisorDesired, *, force: bool = False
+) -> Payload:
+    """Repeating `enabled` has the checks run again at once."""
+    row = _find(user, hypervisor_id)
+    if state is HypervisorDesired.DELETED and row["id"] and not force:
+        _refuse_while_used(row["id"])
+    after = desired.wish_hypervisor(database(), row["id"], state, user.actor, force=force)
+    audit.record(user.actor, f"hypervisor.{state.value}", f"hypervisor/{row['id']}")
+    return payloads.hypervisor(after)
+
+
+def accept_host_key(user: Person, hypervisor_id: str, host_key: str) -> Payload:
+    """Trust the key the host offers, and try again at once. `host_key` is what the person saw; a
+    host that offers another one by now is refused.
+    """
+    row = _find(user, hypervisor_id)
+    offered = as_text(tidy_hypervisor(row)["observed"].get("host_key_offered"))
+    if not offered or offered.strip() != host_key.strip():
+        raise Conflict(
+            "HostKeyNotOffered", "The host does not offer this key (any more). Look at it again."
+        )
+    desired.edit_hypervisor(database(), row["id"], {"host_key": offered})
+    audit.record(user.actor, "hypervisor.accept_host_key", f"hypervisor/{row['id']}")
+    after = desired.wish_hypervisor(database(), row["id"], _wished_state(row), user.actor)
+    return payloads.hypervisor(after)
+
+
+def new_row(fields: dict[str, Any], viewer_port: int) -> Row:
+    """A hypervisor's row from what was given, the rest as a single machine has it."""
+    viewer = {"hostname": None, "port": viewer_port, **(fields.get("viewer") or {})}
+    return {
+        "id": fields["id"],
+        "hostname": fields["hostname"],
+        "port": fields.get("port") or 22,
+        "user": fields.get("user") or "root",
+        "host_key": fields.get("host_key"),
+        "description": fields.get("description") or "",
+        "capabilities": fields.get("capabilities") or {"hypervisor": True, "disk_operations": True},
+        "pools": fields.get("pools") or ["default"],
+        "viewer": viewer,
+        "limits": fields.get("limits") or {},
+    }
+
+
+def _judge(row: Row) -> None:
+    problem = check_hypervisor(row)
+    if problem:
+        raise Problem(422, "InvalidField", problem.message, field=problem.field)
+    unknown = set(row["pools"]) - {
+        pool["id"] for pool in queries.get_rows(database(), "hypervisors_pools", row["pools"])
+    }
+    if unknown:
+        text = f"There is no pool {sorted(unknown)[0]!r}."
+        raise Problem(422, "NoSuchPool", text, field="pools")
+    if not any(row["capabilities"].get(key) for key in ("hypervisor", "disk_operations")):
+        text = "It must do at least one of hypervisor and disk_operations."
+        raise Problem(422, "InvalidField", text, field="capabilities")
+
+
+def _refuse_while_used(hypervisor_id: str) -> None:
+    """A host with running desktops is not deleted without `force`."""
+    on_it = r.row["observed"]["hypervisor"].default(None).eq(hypervisor_id)
+    running = r.expr(["started", "paused", "unknown"]).contains(
+        r.row["observed"]["state"].default("")
+    )
+    count = database().run(r.table("domains").filter(on_it & running).count())
+    if count:
+        raise Conflict(
+            "InUse",
+            f"{count} desktop(s) run on it. Put it into maintenance first, or delete it by force.",
+        )
+
+
+def _wished_state(row: Row) -> HypervisorDesired:
+    try:
+        return HypervisorDesired(tidy_hypervisor(row)["desired"]["state"])
+    except ValueError:
+        return HypervisorDesired.ENABLED
+
+
+def _find(user: Person, hypervisor_id: str) -> Row:
+    _require_admin(user)
+    row = queries.get_row(database(), "hypervisors", hypervisor_id[:200])
+    if row is None:
+        raise not_found("hypervisor")
+    return row
+
+
+def _require_admin(user: Person) -> None:
+    if not can_administer(user):
+        raise Problem(403, "AdministratorsOnly", "Only administrators may do this.")

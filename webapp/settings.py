@@ -1,0 +1,56 @@
+"""What only the web side needs to know, read once from the environment.
+
+The kernel's settings (ports, data folder, database) are inside; the rest has one value here and a
+variable only where two installations really differ. Made by `__main__` and the tests, handed to
+`create_app`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from db.errors import SettingsError
+from db.settings import Settings
+
+
+@dataclass(frozen=True)
+class WebSettings:
+    kernel: Settings
+    trusted_proxies: int
+    """How many reverse proxies stand in front and set X-Forwarded-*: 0 believes none of it."""
+    body_max_bytes: int = 64 * 1024
+    session_idle_s: int = 12 * 3600
+    token_life_s: int = 30 * 24 * 3600
+    ticket_life_s: int = 30
+
+    @property
+    def session_key_path(self) -> Path:
+        return self.kernel.data / "secrets" / "session.key"
+
+    @property
+    def ticket_keys_dir(self) -> Path:
+        return self.kernel.data / "secrets" / "tickets"
+
+    @property
+    def cookie_name(self) -> str:
+        """Cookies know no ports: two copies on one machine must not overwrite each other's."""
+        return f"isard_session_{self.kernel.web_port}"
+
+    @staticmethod
+    def from_environment(environ: Mapping[str, str] | None = None) -> WebSettings:
+        """Raises SettingsError naming the variable that is wrong."""
+        env = os.environ if environ is None else environ
+        return WebSettings(
+            kernel=Settings.from_environment(env),
+            trusted_proxies=_read_count(env, "ISARD_TRUSTED_PROXIES"),
+        )
+
+
+def _read_count(env: Mapping[str, str], name: str) -> int:
+    text = env.get(name) or "0"
+    if not text.isdigit() or int(text) > 9:
+        raise SettingsError(f"{name} must be a number between 0 and 9, not {text!r}.")
+    return int(text)
