@@ -1,0 +1,157 @@
+"""What a libvirt error means: is the connection gone, and can waiting help?
+
+libvirt has numbers for some errors and only a sentence for others; both are looked up in tables, in
+order. Called by engine.hypervisor.connection, which alone sees libvirt's exceptions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import libvirt
+
+from db.states import Reason
+from engine.errors import EngineError, Terminal, Transient
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """`words`: any of them in libvirt's text (lower case), or none for "whatever the text"."""
+
+    codes: frozenset[int]
+    words: tuple[str, ...]
+    kind: type[Transient] | type[Terminal]
+    reason: Reason
+    message: str
+
+
+ANY = frozenset[int]()
+
+OPENING: tuple[Meaning, ...] = (
+    Meaning(
+        ANY,
+        ("permission denied (", "permission denied, please try again"),
+        Transient,
+        Reason.LOGIN_REFUSED,
+        "{host} does not let the engine in: its key is not among the authorised ones. "
+        "Add the engine's public key to the host.",
+    ),
+    Meaning(
+        ANY,
+        ("failed to connect socket to", "libvirt-sock"),
+        Transient,
+        Reason.HOST_UNREACHABLE,
+        "{host} can be logged in to, but libvirt does not run there. "
+        "Start libvirtd (or virtqemud).",
+    ),
+    Meaning(
+        ANY,
+        ("virt-ssh-helper", "nc: command not found", "nc: not found"),
+        Terminal,
+        Reason.HOST_UNREACHABLE,
+        "{host} has no libvirt: neither virt-ssh-helper nor nc was found. "
+        "Install the libvirt daemon.",
+    ),
+    Meaning(
+        ANY,
+        ("cannot run", "no such file or directory"),
+        Terminal,
+        Reason.HOST_UNREACHABLE,
+        "The engine's own machine has no ssh program. Install openssh-client.",
+    ),
+)
+
+CREATING: tuple[Meaning, ...] = (
+    Meaning(
+        ANY,
+        (
+            'failed to get "write" lock',
+            'failed to get "consistent read" lock',
+            "failed to get shared",
+        ),
+        Transient,
+        Reason.IN_USE,
+        "A disk of this desktop is in use by another process on {host}.",
+    ),
+    Meaning(
+        ANY,
+        ("cannot allocate memory", "cannot set up guest memory", "unable to map backing store"),
+        Transient,
+        Reason.NO_CAPACITY,
+        "{host} has not enough free memory for this desktop.",
+    ),
+    Meaning(
+        ANY,
+        ("cannot access storage file", "could not open backing file", "no such file or directory"),
+        Terminal,
+        Reason.DISK_MISSING,
+        "A disk of this desktop, or one it is based on, is not there on {host}.",
+    ),
+    Meaning(
+        frozenset(
+            {
+                libvirt.VIR_ERR_XML_ERROR,
+                libvirt.VIR_ERR_XML_DETAIL,
+                libvirt.VIR_ERR_CONFIG_UNSUPPORTED,
+                libvirt.VIR_ERR_XML_INVALID_SCHEMA,
+                libvirt.VIR_ERR_NO_SUPPORT,
+            }
+        ),
+        (),
+        Terminal,
+        Reason.START_FAILED,
+        "{host} cannot run a desktop with this hardware.",
+    ),
+)
+
+CONNECTION_CODES = frozenset(
+    {
+        libvirt.VIR_ERR_RPC,
+        libvirt.VIR_ERR_INVALID_CONN,
+        libvirt.VIR_ERR_NO_CONNECT,
+    }
+)
+CONNECTION_WORDS = (
+    "client socket is closed",
+    "connection closed",
+    "keepalive timeout",
+    "end of file while reading",
+    "cannot recv data",
+    "cannot write data",
+    "broken pipe",
+    "connection reset",
+)
+
+
+def is_connection_lost(error: Any) -> bool:
+    """`error` is a libvirtError."""
+    text = str(error).lower()
+    return error.get_error_code() in CONNECTION_CODES or any(
+        word in text for word in CONNECTION_WORDS
+    )
+
+
+def is_no_domain(error: Any) -> bool:
+    return bool(error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN)
+
+
+def is_not_active(error: Any) -> bool:
+    """The domain is not running any more: for a wish to stop it, no error."""
+    return bool(error.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID) and any(
+        words in str(error) for words in ("is not running", "not active")
+    )
+
+
+def explain(
+    error: Any, host: str, step: str, table: tuple[Meaning, ...], otherwise: Reason, sentence: str
+) -> EngineError:
+    """The error as ours. What no line of the table knows is tried again: libvirt's text is kept."""
+    text = str(error)
+    lowered = text.lower()
+    for meaning in table:
+        coded = not meaning.codes or error.get_error_code() in meaning.codes
+        if coded and (not meaning.words or any(word in lowered for word in meaning.words)):
+            message = meaning.message.format(host=host)
+            return meaning.kind(meaning.reason, message, step=step, answer=text)
+    return Transient(otherwise, f"{sentence}: {text}", step=step, answer=text)
