@@ -1,8 +1,8 @@
 """The web side: pages, REST API and live updates over one database.
 
 `create_app` puts the parts together: sessions and CSRF before every request, the API's operations,
-the pages, Socket.IO, security headers after. It starts nothing: the feeds and the server are started
-by `__main__`, so that tests and the command line get the same application without them.
+the pages, Socket.IO, security headers after. It starts nothing: `server` starts the feeds and the
+web server, so that tests get the same application without them.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
-"""The one serializer: rows as people and pages may see them. Used by the API, the pages and
-Socket.IO.
+"""The one serializer: rows as people and pages may see them. Used by API, pages and Socket.IO.
 
 Every JSON of a desktop, template, hypervisor or user leaves the product through here, so a field
-that must not be shown is kept back in one place. Times are ISO 8601 in UTC (`2031-01-01T09:00:00.000Z`)
-or null. `(admin)` marks what only administrators get; for others the key is absent. webapp/api/answers.py
-declares the same shapes for OpenAPI, and a test validates one against the other.
+that must not be shown is kept back in one place. Times are ISO 8601 in UTC, as in
+`2031-01-01T09:00:00.000Z`, or null. `(admin)` marks what only administrators get; for others the
+key is absent. webapp/api/answers.py declares the same shapes for OpenAPI, and a test validates one
+against the other.
 
 desktop {
   id, name, description, kind: "desktop", icon, os, user, group, category, created_at,
   origin: {template: id | null} | (admin) as in the row,
-  spec: {vcpus, memory_mib, firmware, boot, disks: [{id, size_gib, bus}], interfaces: [{id, mac}], graphics,
-         video, sound},
+  spec: {vcpus, memory_mib, firmware, boot, disks: [{id, size_gib, bus}],
+         interfaces: [{id, mac}], graphics, video, sound},
   placement: {pool, (admin) forced_hypervisor, (admin) favourite_hypervisor},
   desired: {state, at, by: "user/<id>" | "script" | "", force: bool},
   observed: {state: "absent"|"stopped"|"started"|"paused"|"unknown",
@@ -31,11 +31,13 @@ template {
   condition, condition_label, is_ready: bool (its disks are there), shared: bool, (admin) allowed
 }
 hypervisor (administrators only) {
-  id, hostname, port, user, description, capabilities: {hypervisor: bool, disk_operations: bool}, pools: [id],
-  viewer: {hostname: null | text, port, nat_hostname, nat_offset, proxy}, limits, host_key: null | text, created_at,
+  id, hostname, port, user, description, pools: [id], limits, created_at,
+  capabilities: {hypervisor: bool, disk_operations: bool},
+  viewer: {hostname: null | text, port, nat_hostname, nat_offset, proxy}, host_key: null | text,
   desired: {state, at, by, force},
-  observed: {state: "offline"|"connecting"|"online"|"error", virtualization, disk_operations, reason, message,
-             host_key_offered, checks: [{name, title, ok, message, remedy, duration_ms, affects}],
+  observed: {state: "offline"|"connecting"|"online"|"error", virtualization, disk_operations,
+             reason, message, host_key_offered,
+             checks: [{name, title, ok, message, remedy, duration_ms, affects}],
              info: {…}, retry_at, at},
   state_label, problem
 }

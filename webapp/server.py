@@ -50,7 +50,7 @@ def serve(settings: WebSettings) -> None:
 
 
 class _Errors:
-    """pywsgi's error log, in our form. It may hold a request line, so only its first words count."""
+    """pywsgi's error log, in our form. It may quote a request line: its query is left out."""
 
     def write(self, text: str) -> None:
         line = text.strip().splitlines()[-1:] or [""]

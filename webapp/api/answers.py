@@ -1,7 +1,7 @@
 """The shapes of what the API answers, for the OpenAPI document.
 
-`webapp.payloads` builds the values; a test validates each against these, where an unknown or missing
-field is an error. Fields only administrators get are optional here.
+`webapp.payloads` builds the values; a test validates each against these, where an unknown or
+missing field is an error. Fields only administrators get are optional here.
 """
 
 from __future__ import annotations

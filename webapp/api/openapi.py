@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 document, written from the declared operations and their models.
 
-Served at /api/v1/openapi.json to anyone: it says nothing about this installation. A test walks every
-route of the application below /api and finds it here.
+Served at /api/v1/openapi.json to anyone: it says nothing about this installation. A test walks
+every route of the application below /api and finds it here.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 from flask import Response, jsonify
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from werkzeug.http import HTTP_STATUS_CODES
 
@@ -60,7 +61,7 @@ def document() -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    models = {ProblemDetails}
+    models: set[type[BaseModel]] = {ProblemDetails}
     for described in OPERATIONS:
         models |= {model for model in (described.body, described.answer) if model}
     wanted = [(model, "validation") for model in sorted(models, key=lambda item: item.__name__)]

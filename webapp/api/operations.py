@@ -1,8 +1,8 @@
 """Operations of the API: each declares who may call it, what it takes and what it answers.
 
-`@operation` makes a Flask route that finds the person, reads and judges the body, calls the function
-and answers JSON; the same declaration is what `openapi` writes down. So no route is undescribed, and
-no body reaches a service unjudged.
+`@operation` makes a Flask route that finds the person, reads and judges the body, calls the
+function and answers JSON; the same declaration is what `openapi` writes down. So no route is
+undescribed, and no body reaches a service unjudged.
 """
 
 from __future__ import annotations

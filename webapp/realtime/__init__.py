@@ -7,9 +7,9 @@ and is the only place that emits.
 From the server: `desktops.list` {items} at each connect (and after the database was away),
 `desktop.changed` <desktop>, `desktop.removed` {id}, `thumbnail.changed` {id, at, url}; for
 administrators `hypervisors.list` {items}, `hypervisor.changed` <hypervisor>, `hypervisor.removed`
-{id}. From the client: `subscribe` {"thumbnails": [ids]} while cards are visible, repeated within 15 s.
-A connection is refused with the message "NotLoggedIn"; it is ended when the user's password or role
-changes: the page then connects again with its newer cookie.
+{id}. From the client: `subscribe` {"thumbnails": [ids]} while cards are visible, repeated within
+15 s. A connection is refused with the message "NotLoggedIn"; it is ended when the user's password
+or role changes: the page then connects again with its newer cookie.
 """
 
 from __future__ import annotations

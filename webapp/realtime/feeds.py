@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import gevent
@@ -86,7 +87,7 @@ class Feeds:
                     stopped = lambda: self._is_stopped  # noqa: E731
                     for event in follow(self._database, table, stopped=stopped, select=select):
                         handle(event)
-            except Exception:  # noqa: BLE001 - the loop's top: one bad event must not end the feed
+            except Exception:  # the loop's top: one bad event must not end the feed
                 log.exception("feed_failed", table=table)
                 gevent.sleep(1)
 
@@ -157,7 +158,7 @@ class Feeds:
             self._shots.rows[event.row["id"]] = event.row
             desktop = self._desktops.rows.get(event.row["id"])
             at = event.row.get("at")
-            if desktop is None or isinstance(event, Listed) or as_iso(at) is None:
+            if desktop is None or isinstance(event, Listed) or not isinstance(at, datetime):
                 return
             message = {
                 "id": event.row["id"],

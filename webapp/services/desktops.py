@@ -114,7 +114,8 @@ def wish(user: Person, desktop_id: str, action: Action, *, force: bool = False) 
     row = find(user, desktop_id)
     require_action(user, row, action)
     if action is Action.RETRY:
-        state, forced = _present_wish(row)
+        wished, forced = _present_wish(row)
+        state = wished or Desired.STOPPED
     elif action in WISH_OF_ACTION:
         state, forced = WISH_OF_ACTION[action]
     else:
@@ -193,7 +194,8 @@ def require_action(user: Person, row: Row, action: Action) -> None:
     label = payloads.CONDITION_LABELS[condition].lower()
     raise Conflict(
         "NotAllowedNow",
-        f"It cannot be {ACTION_WORDS[action]} while it is {label}. It can be: {words or 'nothing'}.",
+        f"It cannot be {ACTION_WORDS[action]} while it is {label}. "
+        f"It can be: {words or 'nothing'}.",
     )
 
 

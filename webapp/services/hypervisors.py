@@ -39,7 +39,7 @@ def get_hypervisor(user: Person, hypervisor_id: str) -> Payload:
 
 
 def add_hypervisor(user: Person, fields: dict[str, Any]) -> Payload:
-    """`fields` hold `id`, `hostname` and what of EDITABLE and `host_key` is known. Starts enabled."""
+    """`fields`: `id`, `hostname`, and what is known of EDITABLE and `host_key`. Starts enabled."""
     _require_admin(user)
     row = new_row(fields, backend().settings.kernel.viewer_port)
     _judge({**row, "desired": {"state": "enabled"}})

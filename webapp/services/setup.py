@@ -43,7 +43,7 @@ def read_host_key(path: Path) -> str:
 
 
 def ensure_hypervisor(database: Database, fields: dict[str, Any], *, update: bool) -> None:
-    """Add the hypervisor. One that is there and differs is changed with `update`, else a Conflict."""
+    """Add the hypervisor. One that is there and differs is changed with `update`, or a Conflict."""
     row = new_row(fields, database.settings.viewer_port)
     problem = check_hypervisor({**row, "desired": {"state": "enabled"}})
     if problem:

@@ -1,8 +1,8 @@
 """Viewer tickets: JWTs (ES256) that live half a minute, verified on the hypervisor by public key.
 
-The private keys lie in `$ISARD_DATA/secrets/tickets/<kid>.key.pem`; the newest signs, older ones are
-kept by hypervisors until no ticket of theirs can be alive. A ticket names one port of one host's
-loopback and carries no password. It is given to the browser and logged nowhere.
+The private keys lie in `$ISARD_DATA/secrets/tickets/<kid>.key.pem`; the newest signs, older ones
+are kept by hypervisors until no ticket of theirs can be alive. A ticket names one port of one
+host's loopback and carries no password. It is given to the browser and logged nowhere.
 """
 
 from __future__ import annotations
