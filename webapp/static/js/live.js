@@ -1,0 +1,38 @@
+// The live connection. One socket a page; a banner says when it is gone. The server tells a page
+// that (re)connects everything anew (desktops.list), so nothing missed stays missed.
+
+import { io } from "../vendor/socket.io.esm.min.js";
+
+const BANNER_AFTER_MS = 1500;
+
+export function connectLive(listeners) {
+  const socket = io({ transports: ["websocket", "polling"], reconnectionDelayMax: 4000 });
+  const banner = document.getElementById("lost");
+  let timer = null;
+
+  const hush = () => {
+    clearTimeout(timer);
+    timer = null;
+    if (banner) banner.hidden = true;
+    document.documentElement.dataset.live = "on";
+  };
+  const warn = () => {
+    document.documentElement.dataset.live = "off";
+    timer ??= setTimeout(() => banner && (banner.hidden = false), BANNER_AFTER_MS);
+  };
+
+  socket.on("connect", hush);
+  socket.on("disconnect", (reason) => {
+    warn();
+    // The server ended it (logged out, disabled): ask once more; the page's next call says why.
+    if (reason === "io server disconnect") setTimeout(() => socket.connect(), 2000);
+  });
+  socket.on("connect_error", () => {
+    warn();
+    if (!socket.active) setTimeout(() => socket.connect(), 4000);
+  });
+  for (const [event, listener] of Object.entries(listeners)) socket.on(event, listener);
+  addEventListener("pagehide", () => socket.disconnect());
+  addEventListener("pageshow", (event) => event.persisted && socket.connect());
+  return socket;
+}

@@ -1,0 +1,186 @@
+// The page Desktops: cards follow the payloads; buttons ask the REST interface and nothing else.
+// What a card shows comes only from the server, never from what was clicked.
+
+import "../frame.js";
+import { announce } from "../announce.js";
+import { askDesktop, call } from "../api.js";
+import { fill, makeFromTemplate } from "../bind.js";
+import { ask, onSubmit, showFieldProblem } from "../dialog.js";
+import { installFilter } from "../filter.js";
+import { connectLive } from "../live.js";
+import { watchThumbnails } from "../thumbnails.js";
+import { toast, toastProblem } from "../toast.js";
+import { say, words } from "../words.js";
+
+const list = document.getElementById("desktops");
+const payloads = new Map();
+const cards = new Map();
+for (const card of list.children) cards.set(card.dataset.id, card);
+for (const payload of JSON.parse(document.getElementById("desktops-data").textContent)) {
+  payloads.set(payload.id, payload);
+}
+
+const filter = installFilter(payloads, cards);
+
+const isBefore = (a, b) => {
+  const [left, right] = [a.name.toLowerCase(), b.name.toLowerCase()];
+  return left === right ? a.id < b.id : left < right;
+};
+
+function placeCard(card, payload) {
+  for (const other of list.children) {
+    const there = payloads.get(other.dataset.id);
+    if (other !== card && there && isBefore(payload, there)) {
+      if (other.previousElementSibling !== card) list.insertBefore(card, other);
+      return;
+    }
+  }
+  if (list.lastElementChild !== card) list.append(card);
+}
+
+function change(payload) {
+  const before = payloads.get(payload.id);
+  payloads.set(payload.id, payload);
+  let card = cards.get(payload.id);
+  if (!card) {
+    card = makeFromTemplate("desktop-card", payload);
+    cards.set(payload.id, card);
+    placeCard(card, payload);
+    thumbnails.add(card);
+  } else {
+    fill(card, payload);
+    if (before.name !== payload.name) placeCard(card, payload);
+  }
+  if (before?.condition !== payload.condition) {
+    if (before) announce(say("state_now", { name: payload.name, state: words("condition", payload.condition) }));
+    thumbnails.tellSoon();
+  }
+  filter.refresh();
+}
+
+function remove(id) {
+  const payload = payloads.get(id);
+  const card = cards.get(id);
+  payloads.delete(id);
+  cards.delete(id);
+  if (card) {
+    thumbnails.remove(card);
+    const inside = card.contains(document.activeElement);
+    const next = card.nextElementSibling ?? card.previousElementSibling;
+    card.remove();
+    if (inside) (next?.querySelector(".button:not([hidden])") ?? document.getElementById("content")).focus();
+  }
+  if (payload) announce(say("removed", { name: payload.name }));
+  filter.refresh();
+}
+
+function replaceAll(items) {
+  const kept = new Set(items.map((item) => item.id));
+  for (const id of [...payloads.keys()]) if (!kept.has(id)) remove(id);
+  for (const item of items) change(item);
+}
+
+const socket = connectLive({
+  "desktops.list": ({ items }) => replaceAll(items),
+  "desktop.changed": change,
+  "desktop.removed": ({ id }) => remove(id),
+  "thumbnail.changed": ({ id, url, at }) => {
+    const payload = payloads.get(id);
+    if (payload) change({ ...payload, thumbnail_url: url, thumbnail_at: at });
+  },
+});
+const isRunning = (id) => ["started", "paused"].includes(payloads.get(id)?.observed.state);
+const thumbnails = watchThumbnails(socket, list, isRunning);
+socket.on("connect", thumbnails.tellSoon);
+
+// Buttons
+
+async function perform(payload, action, button) {
+  if (action === "edit") {
+    openRename(payload);
+    return;
+  }
+  if (action === "delete" || action === "power_off") {
+    if (!(await ask(`confirm-${action}`, payload.name))) return;
+  }
+  button.setAttribute("aria-busy", "true");
+  try {
+    change(await askDesktop(payload, action));
+  } catch (problem) {
+    toastProblem(problem);
+  } finally {
+    button.removeAttribute("aria-busy");
+  }
+}
+
+list.addEventListener("click", (event) => {
+  const button = event.target.closest("button[data-action]");
+  const payload = payloads.get(button?.closest(".desktop").dataset.id);
+  if (payload) perform(payload, button.dataset.action, button);
+});
+
+// Dialogs
+
+const rename = document.getElementById("rename");
+let renamed = null;
+
+function openRename(payload) {
+  renamed = payload.id;
+  const form = rename.querySelector("form");
+  form.elements.name.value = payload.name;
+  form.elements.description.value = payload.description;
+  rename.showModal();
+  form.elements.name.select();
+}
+
+onSubmit(rename, async (form) => {
+  const name = requireName(form);
+  const description = form.elements.description.value;
+  change(await call("PATCH", `/desktops/${encodeURIComponent(renamed)}`, { name, description }));
+  toast("good", say("saved"));
+});
+
+const create = document.getElementById("create");
+let nameTouched = false;
+
+function suggestName() {
+  const form = create.querySelector("form");
+  if (nameTouched || !form.elements.name) return;
+  const base = form.querySelector('input[name="template"]:checked')?.dataset.name ?? "";
+  const taken = new Set([...payloads.values()].map((payload) => payload.name));
+  let name = base;
+  for (let number = 2; taken.has(name); number += 1) name = `${base} ${number}`;
+  form.elements.name.value = name;
+}
+
+create.addEventListener("toggle", (event) => {
+  if (event.newState !== "open") return;
+  nameTouched = false;
+  suggestName();
+});
+create.addEventListener("change", (event) => event.target.name === "template" && suggestName());
+create.addEventListener("input", (event) => (nameTouched ||= event.target.name === "name"));
+
+onSubmit(create, async (form) => {
+  const picked = form.querySelector('input[name="template"]:checked');
+  if (!picked) {
+    showFieldProblem(form.querySelector('[data-field="origin.template"]'), say("pick_template"));
+    throw Object.assign(new Error(), { reason: "Shown", field: "" });
+  }
+  const made = await call("POST", "/desktops", {
+    name: requireName(form),
+    description: form.elements.description.value,
+    origin: { template: picked.value },
+  });
+  if (!payloads.has(made.id)) change(made);
+  form.elements.description.value = "";
+  cards.get(made.id)?.scrollIntoView({ block: "nearest" });
+});
+
+function requireName(form) {
+  const name = form.elements.name.value.trim();
+  if (name) return name;
+  throw Object.assign(new Error(say("required")), { reason: "Required", field: "name" });
+}
+
+filter.refresh();

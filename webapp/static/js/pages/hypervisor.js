@@ -1,0 +1,89 @@
+// The page of one hypervisor: its checks as they are made, its wishes, its key.
+
+import "../frame.js";
+import { announce } from "../announce.js";
+import { fill } from "../bind.js";
+import { ask, onSubmit } from "../dialog.js";
+import { changeHypervisor, deleteHypervisor, editHypervisor } from "../hypervisor-form.js";
+import { connectLive } from "../live.js";
+import { desktopsByHost } from "../running.js";
+import { toast, toastProblem } from "../toast.js";
+import { say, words } from "../words.js";
+
+const page = document.getElementById("hypervisor-page");
+const dialog = document.getElementById("hypervisor");
+const fingerprint = page.querySelector("[data-fingerprint]");
+let hypervisor = JSON.parse(document.getElementById("hypervisor-data").textContent);
+let keyShown = null;
+
+const running = desktopsByHost(() => change(hypervisor));
+
+function change(payload) {
+  if (payload.id !== hypervisor.id) return;
+  if (payload.observed.state !== hypervisor.observed.state) {
+    announce(say("state_now", { name: payload.id, state: words("host_state", payload.observed.state) }));
+  }
+  const known = running.known ? running.on(payload.id) : hypervisor.running;
+  hypervisor = { ...payload, running: known, desktops: known.length };
+  fill(page, hypervisor);
+  showFingerprint();
+}
+
+async function showFingerprint() {
+  const key = hypervisor.observed.host_key_offered;
+  if (!key || key === keyShown) return;
+  keyShown = key;
+  fingerprint.textContent = "";
+  const response = await fetch(`/admin/hypervisors/${encodeURIComponent(hypervisor.id)}/key`);
+  if (response.ok && keyShown === key) fingerprint.textContent = await response.text();
+}
+
+function gone() {
+  location.assign("/admin/hypervisors");
+}
+
+connectLive({
+  "hypervisors.list": ({ items }) => {
+    const own = items.find((item) => item.id === hypervisor.id);
+    if (own) change(own);
+    else gone();
+  },
+  "hypervisor.changed": change,
+  "hypervisor.removed": ({ id }) => id === hypervisor.id && gone(),
+  ...running.listeners,
+});
+
+async function send(button, work, done) {
+  button.setAttribute("aria-busy", "true");
+  try {
+    change(await work());
+    if (done) toast("good", done);
+  } catch (problem) {
+    toastProblem(problem);
+  } finally {
+    button.removeAttribute("aria-busy");
+  }
+}
+
+page.addEventListener("click", async (event) => {
+  const button = event.target.closest("button");
+  if (!button) return;
+  const { wish, acceptKey, delete: remove } = button.dataset;
+  if (wish !== undefined) {
+    const again = wish === "enabled" && hypervisor.desired.state === "enabled";
+    const work = () => changeHypervisor(hypervisor, { desired: { state: wish } });
+    await send(button, work, again ? say("checks_ask") : null);
+  } else if (acceptKey !== undefined) {
+    const key = hypervisor.observed.host_key_offered;
+    await send(button, () => changeHypervisor(hypervisor, { host_key: key }), say("key_accepted"));
+  } else if (remove !== undefined && (await ask("confirm-remove", hypervisor.id))) {
+    await send(button, () => deleteHypervisor(hypervisor));
+  }
+});
+
+onSubmit(dialog, async (form) => {
+  change(await editHypervisor(form, hypervisor));
+  toast("good", say("saved"));
+});
+
+showFingerprint();

@@ -1,0 +1,41 @@
+"""The administrators' page System: database, engine and its loops, hypervisors, what was left behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import render_template
+
+from db import queries
+from webapp.auth.guards import admin_required, current_user
+from webapp.extensions import backend, database
+from webapp.services import health, hypervisors
+from webapp.tidy import as_mapping, as_mappings
+from webapp.views.pages import blueprint
+
+
+@blueprint.get("/admin/system", endpoint="system")
+@admin_required
+def show_system() -> str:
+    return render_template("system.html", **_state())
+
+
+@blueprint.get("/admin/system/state")
+@admin_required
+def show_system_state() -> str:
+    return render_template("parts/system_state.html", **_state())
+
+
+def _state() -> dict[str, Any]:
+    found = health.check(database(), backend().lease_watch)
+    engine = queries.read_engine(database())
+    loops = as_mapping(as_mapping(engine["ticks"]).get("loops"))
+    hosts = hypervisors.list_hypervisors(current_user)
+    return {
+        "missing": found.missing,
+        "lease": engine["lease"],
+        "loops": sorted((name, as_mapping(loop)) for name, loop in loops.items()),
+        "online": sum(host["observed"]["state"] == "online" for host in hosts),
+        "total": len(hosts),
+        "orphans": as_mappings(queries.list_rows(database(), "orphans")),
+    }
