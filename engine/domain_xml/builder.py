@@ -76,7 +76,7 @@ class MediaFile:
 
 @dataclass(frozen=True)
 class InterfaceCard:
-    """`kind`: a libvirt network, a bridge of the host (both by `source`), or QEMU's own user mode."""
+    """`kind`: a libvirt network or a bridge of the host, named by `source`, or QEMU's user mode."""
 
     id: str
     mac: str

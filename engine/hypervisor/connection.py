@@ -224,7 +224,7 @@ class HostConnection:
         return self._call("screenshot", take)
 
     def stats(self, *, with_disks: bool = True) -> HostStats:
-        """The host and all its active domains in one bulk call (`with_disks` is the dearest part)."""
+        """The host and its active domains in one bulk call; `with_disks` is the dearest part."""
         return self._call("stats", lambda connection: read_stats(connection, with_disks=with_disks))
 
     def info(self) -> dict[str, Any]:
@@ -232,7 +232,7 @@ class HostConnection:
         return self._call("info", read_info, self._settings.create_timeout_s)
 
     def _act(self, step: str, uuid: str, action: Callable[[Any, SeenDomain], object]) -> None:
-        """`action` on the domain if it is active; one that is gone, or goes meanwhile, is no error."""
+        """`action` on the domain if it is active; one that is gone, or just goes, is no error."""
 
         def perform(connection: Any) -> None:
             domain = _find(connection, uuid)
@@ -342,7 +342,7 @@ class HostConnection:
             self._on_close(why)
 
     def _dispose(self, link: _Link) -> None:
-        """Closes politely where the host still listens; then the process is ended whatever it says."""
+        """Closes politely where the host still listens; then the process is ended anyway."""
 
         def say_goodbye() -> None:
             with contextlib.suppress(libvirt.libvirtError):

@@ -58,7 +58,7 @@ class SshSession:
 
     def __init__(self, address: HostAddress, settings: EngineSettings) -> None:
         self.address = address
-        self._settings = settings
+        self.settings = settings
         self._lock = threading.Lock()
         self._link: _Link | None = None
         self._closed = False
@@ -188,8 +188,8 @@ class SshSession:
                 self._link = _Link(
                     open_transport(
                         self.address,
-                        self._settings.ssh_key,
-                        min(self._settings.connect_timeout_s, remaining_s),
+                        self.settings.ssh_key,
+                        min(self.settings.connect_timeout_s, remaining_s),
                     )
                 )
             self._link.lend()

@@ -1,0 +1,307 @@
+"""Disk files on a disk host, by qemu-img over SSH. Every method is idempotent: done again, it finds
+it done.
+
+Before anything, the storage's marker proves that the right storage is mounted: a file that is not
+there means something only then. Making and removing run under a lock of the disk's own in the
+pool's folder, so a command that a dead engine left behind is ended or waited for, on whichever host
+of a shared storage it runs. Paths have the one shape of engine.storage.paths or are refused. Called
+by the domain reconciler.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from db.states import Reason
+from engine.errors import CommandFailed, Terminal, WrongStorage
+from engine.hypervisor.ssh import SshSession
+from engine.storage import programs, qemu_img
+from engine.storage.faults import explain, foreign
+from engine.storage.paths import DiskPlace, check_pool_path, is_inside, split_disk_path
+
+CREATED_WITH = "isard"
+"""The `$0` of our programs, as a process list on the host shows it."""
+
+
+@dataclass(frozen=True)
+class DiskFacts:
+    """A disk file that exists. Sizes are bytes."""
+
+    path: str
+    backing: str | None
+    virtual_size: int
+    actual_size: int
+
+
+class DiskHost:
+    """The disk operations of one host. Any thread may call; one disk is worked on by one command at
+    a time.
+    """
+
+    def __init__(self, ssh: SshSession, installation: str) -> None:
+        self._ssh = ssh
+        self._settings = ssh.settings
+        self._installation = installation
+
+    def ensure_marker(self, pool_path: str, pool_id: str, recorded: str | None) -> str:
+        """The path's id, from its marker. A path never used before (`recorded` None) that holds no
+        disks gets one.
+
+        Raises WrongStorage where a recorded marker is missing or differs, where it is another
+        installation's, and where there are disks without a marker.
+        """
+        return self._marker(pool_path, pool_id, recorded, "yes" if recorded is None else "keep")
+
+    def check_marker(self, pool_path: str, pool_id: str, recorded: str | None) -> None:
+        """Like ensure_marker, changing nothing."""
+        self._marker(pool_path, pool_id, recorded, "no")
+
+    def look(self, path: str) -> DiskFacts | None:
+        """The file, or None when the right storage is there and the file is not. Raises
+        WrongStorage.
+        """
+        place = split_disk_path(path)
+        try:
+            done = self._ssh.run(
+                self._program(programs.LOOK, place, *qemu_img.info(path)),
+                timeout_s=self._settings.call_timeout_s,
+                label=f"qemu-img info {path}",
+            )
+        except CommandFailed as error:
+            if error.exit_status == programs.NOT_THERE:
+                return None
+            raise explain(error, self._at(place.pool_path), "look") from error
+        return self._read(done.text, "look")
+
+    def create_overlay(
+        self, path: str, backing_path: str, size_gib: float | None = None
+    ) -> DiskFacts:
+        """A disk on top of another disk of ours. Raises Terminal(DiskMissing) when that is not
+        there.
+        """
+        split_disk_path(backing_path)
+        place = split_disk_path(path)
+        new = place.unpublished(secrets.token_hex(8))
+        argv = qemu_img.create_overlay(new, backing_path, size_gib)
+        facts = self._make(place, new, argv, backing=backing_path)
+        return self._require_backing(facts, backing_path)
+
+    def create_empty(self, path: str, size_gib: float) -> DiskFacts:
+        place = split_disk_path(path)
+        new = place.unpublished(secrets.token_hex(8))
+        return self._require_backing(
+            self._make(place, new, qemu_img.create_empty(new, size_gib)), None
+        )
+
+    def create_from_image(
+        self,
+        path: str,
+        source: str,
+        *,
+        size_gib: float | None = None,
+        roots: Sequence[str] = (),
+        on_progress: Callable[[float], None] | None = None,
+    ) -> DiskFacts:
+        """A copy of an image file of the host, which must lie below the images folder or one of
+        `roots` (the pool's media path). Raises Terminal for an image that would bring in other
+        files' contents, or is none."""
+        place = split_disk_path(path)
+        existing = self.look(path)
+        if existing is not None:
+            return self._require_backing(existing, None)
+        image = self._examine(source, [str(self._settings.images), *roots])
+        grow = "" if size_gib is None else str(qemu_img.to_bytes(size_gib))
+        if grow and int(grow) < image.virtual_size:
+            raise Terminal(
+                Reason.INVALID_ROW,
+                f"The image {source} needs {image.virtual_size / qemu_img.GIB:.1f} GiB; "
+                f"a disk of {size_gib:g} GiB cannot hold it.",
+                step="image",
+            )
+        new = place.unpublished(secrets.token_hex(8))
+
+        def watch(chunk: bytes) -> None:
+            percent = qemu_img.parse_progress(chunk)
+            if percent is not None and on_progress is not None:
+                on_progress(percent)
+
+        facts = self._make(
+            place,
+            new,
+            qemu_img.convert(image.path, image.format, new),
+            grow=grow,
+            timeout_s=self._settings.convert_timeout_s,
+            on_output=watch,
+        )
+        return self._require_backing(facts, None)
+
+    def delete(self, path: str) -> bool:
+        """Removes the file, what was left of making it, and its folder when empty. True if there
+        was a file.
+
+        Raises Transient(InUse) while a guest has it open.
+        """
+        place = split_disk_path(path)
+        try:
+            done = self._ssh.run_locked(
+                place.lock,
+                self._program(programs.DELETE, place, place.lock),
+                timeout_s=self._settings.disk_timeout_s,
+                label=f"rm {path}",
+            )
+        except CommandFailed as error:
+            raise explain(error, self._at(place.pool_path), "delete") from error
+        return "removed" in done.text
+
+    def list_disks(self, pool_path: str) -> list[str]:
+        """The paths of all files in the pool's path that have the shape of our disks, whoever's."""
+        check_pool_path(pool_path)
+        try:
+            done = self._ssh.run(
+                ["sh", "-c", programs.LIST, CREATED_WITH, pool_path],
+                timeout_s=self._settings.disk_timeout_s,
+                label=f"find {pool_path}",
+            )
+        except CommandFailed as error:
+            raise explain(error, self._at(pool_path), "list") from error
+        found = []
+        for name in done.text.split("\0"):
+            try:
+                found.append(split_disk_path(f"{pool_path}/{name}").path)
+            except Terminal:
+                continue  # another shape: not ours to speak of
+        return found
+
+    def _make(
+        self,
+        place: DiskPlace,
+        new: str,
+        argv: Sequence[str],
+        *,
+        backing: str = "",
+        grow: str = "",
+        timeout_s: float | None = None,
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> DiskFacts:
+        try:
+            done = self._ssh.run_locked(
+                place.lock,
+                self._program(programs.MAKE, place, new, backing, grow, *argv),
+                timeout_s=timeout_s or self._settings.disk_timeout_s,
+                on_output=on_output,
+                label=" ".join(argv),
+            )
+        except CommandFailed as error:
+            raise explain(error, self._at(place.pool_path), "create") from error
+        return self._read(done.text, "create")
+
+    def _program(self, program: str, place: DiskPlace, *arguments: str) -> list[str]:
+        where = (place.pool_path, place.domain_id, place.disk_id, self._installation)
+        return ["sh", "-c", program, CREATED_WITH, *where, *arguments]
+
+    def _examine(self, source: str, roots: Sequence[str]) -> qemu_img.ImageFacts:
+        """The image's facts, with the path it really has; refused unless harmless."""
+        if not any(is_inside(source, root) for root in roots):
+            raise self._outside(source)
+        try:
+            done = self._ssh.run(
+                ["sh", "-c", programs.EXAMINE, CREATED_WITH, source, *roots],
+                timeout_s=self._settings.call_timeout_s,
+                label=f"qemu-img info {source}",
+            )
+        except CommandFailed as error:
+            if error.exit_status == programs.OUTSIDE:
+                raise self._outside(source) from error
+            if error.exit_status == programs.NOT_THERE:
+                raise Terminal(
+                    Reason.DISK_MISSING,
+                    f"There is no image {source} on {self._ssh.address}.",
+                    step="image",
+                ) from error
+            raise Terminal(
+                Reason.DISK_FAILED,
+                f"The image {source} cannot be read.",
+                step="image",
+                command=error.command,
+                answer=error.answer,
+            ) from error
+        real, _, answer = done.text.partition("\n")
+        try:
+            facts = qemu_img.parse_info(answer)
+        except ValueError as error:
+            raise Terminal(Reason.DISK_FAILED, f"{source}: {error}.", step="image") from error
+        objection = qemu_img.find_objection(facts)
+        if objection is None and facts.path != real:
+            objection = "its name is not a plain one"
+        if objection is not None:
+            raise Terminal(
+                Reason.DISK_FAILED, f"The image {source} is refused: {objection}.", step="image"
+            )
+        return facts
+
+    def _marker(self, pool_path: str, pool_id: str, recorded: str | None, may_make: str) -> str:
+        check_pool_path(pool_path)
+        marker = json.dumps(
+            {"installation": self._installation, "path_id": str(uuid.uuid4()), "pool": pool_id},
+            sort_keys=True,
+        )
+        try:
+            done = self._ssh.run(
+                ["sh", "-c", programs.MARK, CREATED_WITH, pool_path, marker, may_make],
+                timeout_s=self._settings.call_timeout_s,
+                label=f"cat {pool_path}/.isard-storage.json",
+            )
+        except CommandFailed as error:
+            raise explain(error, self._at(pool_path), "storage") from error
+        where = self._at(pool_path)
+        try:
+            found = json.loads(done.text)
+            installation, path_id = str(found["installation"]), str(found["path_id"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise WrongStorage(
+                f"The marker of {where} cannot be read. Nothing was touched.", answer=done.text
+            ) from error
+        if installation != self._installation:
+            raise foreign(where)
+        if recorded is not None and path_id != recorded:
+            raise WrongStorage(
+                f"{where} is another storage than the one this installation used there. "
+                "Mount the right one; nothing was touched."
+            )
+        return path_id
+
+    def _read(self, answer: str, step: str) -> DiskFacts:
+        try:
+            # What qemu-img printed of its progress comes before.
+            facts = qemu_img.parse_info(answer[max(0, answer.find("{")) :])
+        except ValueError as error:
+            raise Terminal(
+                Reason.DISK_FAILED, f"{error}.", step=step, command="qemu-img info", answer=answer
+            ) from error
+        return DiskFacts(facts.path, facts.backing, facts.virtual_size, facts.actual_size)
+
+    def _require_backing(self, facts: DiskFacts, backing: str | None) -> DiskFacts:
+        """The postcondition: a file that was there already must be the one that was asked for."""
+        if facts.backing != backing:
+            raise Terminal(
+                Reason.DISK_FAILED,
+                f"There is a file {facts.path} already, and it is "
+                + (f"based on {facts.backing}." if facts.backing else "not based on anything."),
+                step="create",
+            )
+        return facts
+
+    def _at(self, pool_path: str) -> str:
+        return f"{pool_path} on {self._ssh.address}"
+
+    def _outside(self, source: str) -> Terminal:
+        return Terminal(
+            Reason.INVALID_ROW,
+            f"The image {source} is not in a folder from which images may be taken "
+            f"({self._settings.images} and the pool's media path).",
+            step="image",
+        )
