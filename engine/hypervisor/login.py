@@ -8,7 +8,9 @@ key. Called by engine.hypervisor.ssh and checks.
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import socket
 import time
 from pathlib import Path
@@ -99,6 +101,12 @@ def connect(hostname: str, port: int, timeout_s: float) -> socket.socket:
 
 def describe_key(key: paramiko.PKey) -> str:
     return f"{key.get_name()} {key.get_base64()}"
+
+
+def describe_fingerprint(key: str) -> str:
+    """As ssh-keygen -l shows it, for comparing by eye."""
+    digest = hashlib.sha256(base64.b64decode(key.split()[1])).digest()
+    return f"{key.split()[0]} SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
 
 
 def read_private_key(key_file: Path) -> paramiko.PKey:
