@@ -1,9 +1,9 @@
 """Changefeeds: what `changes` follows and how a change of a document becomes a row of the feed.
 
 A `Follower` is registered at a table and queues raw changes as they are released (after the
-commit); the feed's own greenlet turns them into rows: which rows of the table it covers, then the same
-steps (filter, map …) the stream had. So a slow filter or a slow reader costs its own query only; a
-queue that grows over `changefeed_queue_size` is dropped and told as an error element.
+commit); the feed's own greenlet turns them into rows: which rows of the table it covers, then
+the same steps (filter, map …) the stream had. So a slow filter or a slow reader costs its own query
+only; a queue that grows over `changefeed_queue_size` is dropped and told as an error element.
 
 Four kinds: a range of a table with its steps, one document, the first rows of an ordered
 selection, and several feeds joined by union. The session draws rows by iterating and is told when

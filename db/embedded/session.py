@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -154,7 +155,7 @@ class Session:
             elif query.sleeper is not None and not cursor.parked:
                 self.loop.wake(query.sleeper)
             return
-        self.loop.spawn(lambda: self._next_batch(query, cursor))
+        self.loop.spawn(lambda: self._resume(query, cursor))
 
     def _stop(self, token: int, message: list[Any]) -> None:
         query = self.queries.get(token)
@@ -190,13 +191,18 @@ class Session:
     # --- evaluation -----------------------------------------------------------------------
 
     def _run(self, query: Query, term: Any, options: dict[str, Any]) -> None:
-        query.sleeper = getcurrent()
-        try:
+        with self._answering_errors(query):
             runopts = evaluate_options(options)
             node = compile_query(term)
-            env = Env(self.server, runopts, self.user)
-            query.env = env
+            query.env = env = Env(self.server, runopts, self.user)
             self._answer(query, env, node)
+
+    @contextmanager
+    def _answering_errors(self, query: Query) -> Iterator[None]:
+        """Around everything a query's greenlet does: whatever ends it is answered."""
+        query.sleeper = getcurrent()
+        try:
+            yield
         except ReqlError as error:
             self._finish(query, failure(query.token, error))
         except RecursionError:
@@ -204,7 +210,7 @@ class Session:
             self._finish(query, failure(query.token, deep))
         except QueryInterrupted:
             self._forget(query)
-        except Exception as fault:
+        except Exception as fault:  # noqa: BLE001  (top of a query: a fault of ours, told as such)
             log.exception("query failed")
             broken = InternalError(f"Internal error: {type(fault).__name__}: {fault}", ())
             self._finish(query, failure(query.token, broken))
@@ -254,25 +260,18 @@ class Session:
             self._forget(query)
             return
         if feed is None:
-            self._next_batch(query, cursor, first=True)
+            self._next_batch(query, cursor)
             return
         query.cursor = cursor
         self._follow(query, env, cursor)
 
-    def _next_batch(self, query: Query, cursor: Cursor, first: bool = False) -> None:
-        query.sleeper = getcurrent()
-        query.cursor = None if first else cursor
-        try:
-            body, ended = self._draw(cursor)
-        except ReqlError as error:
-            self._finish(query, failure(query.token, error))
-            return
-        except QueryInterrupted:
-            return
-        except RecursionError:
-            deep = ResourceLimitError("The query is nested too deeply to be evaluated.", ())
-            self._finish(query, failure(query.token, deep))
-            return
+    def _resume(self, query: Query, cursor: Cursor) -> None:
+        with self._answering_errors(query):
+            self._next_batch(query, cursor)
+
+    def _next_batch(self, query: Query, cursor: Cursor) -> None:
+        query.cursor = None
+        body, ended = self._draw(cursor)
         if query.stopped:
             return
         if ended:
@@ -280,6 +279,7 @@ class Session:
             self._finish(query, answer(query.token, ResponseType.SUCCESS_SEQUENCE, body, extra))
             return
         query.cursor = cursor
+        query.sleeper = None
         self.send(answer(query.token, ResponseType.SUCCESS_PARTIAL, body))
 
     def _draw(self, cursor: Cursor) -> tuple[bytes, bool]:

@@ -376,8 +376,9 @@ def _add_stats(stats: dict[str, Datum], one: Datum) -> None:
         known = stats.get(name)
         if known is None:
             stats[name] = value
-        elif (type(value) is int and type(known) is int) or (isinstance(value, list) and isinstance(known, list)):
-            stats[name] = known + value
+        elif type(value) is type(known) and isinstance(value, (int, list)):
+            total: Any = known
+            stats[name] = total + value
 
 
 def as_target_table(env: Env, value: Any) -> Table:
