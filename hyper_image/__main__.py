@@ -1,4 +1,6 @@
-"""`python -m hyper_image`: the programs of a hypervisor host by name; see the package's docstring."""
+"""`python -m hyper_image`: the programs of a hypervisor host by name; see the package's
+docstring.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,11 @@
-"""The accounts of a private host: root without a password, and the unprivileged users of its services.
+"""The accounts of a private host: root without a password, and the unprivileged users of its
+services.
 
-A host in namespaces gets its own passwd, group and shadow. Nobody of the machine can be logged in to through its sshd,
-and root is neither locked (which sshd refuses, as on Ubuntu) nor reachable by any password. The service users exist
-even where the distribution's package that would create them is not installed. Users the machine already has keep their
-numbers. Used by `private_world.py`; a container has its image's accounts instead.
+A host in namespaces gets its own passwd, group and shadow. Nobody of the machine can be logged in
+to through its sshd, and root is neither locked (which sshd refuses, as on Ubuntu) nor reachable
+by any password. The service users exist even where the distribution's package that would create
+them is not installed. Users the machine already has keep their numbers. Used by
+`private_world.py`; a container has its image's accounts instead.
 """
 
 from __future__ import annotations

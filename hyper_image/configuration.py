@@ -1,8 +1,10 @@
-"""The configuration files of a hypervisor host, written anew at every start from what is told and what is kept.
+"""The configuration files of a hypervisor host, written anew at every start from what is told and
+what is kept.
 
-Kept for ever in `/etc/isard` (which lies in the data folder on a local host, in a volume in a container): the host's
-SSH key, its libvirt identity and its ticket keys. Everything else is derived. Called by `services.py` before it starts
-anything, with the ordinary paths of a Linux host: on a local host `private_world.py` has put private folders there.
+Kept for ever in `/etc/isard` (which lies in the data folder on a local host, in a volume in a
+container): the host's SSH key, its libvirt identity and its ticket keys. Everything else is
+derived. Called by `services.py` before it starts anything, with the ordinary paths of a Linux
+host: on a local host `private_world.py` has put private folders there.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ SPICE_CERTIFICATES = Path("/etc/pki/libvirt-spice")
 SSHD_CONFIG = ISARD / "ssh" / "sshd_config"
 HOST_KEY = ISARD / "ssh" / "ssh_host_ed25519_key"
 AUTHORIZED_KEYS = ISARD / "ssh" / "authorized_keys"
+ROOT_PASSWORD = ISARD / "ssh" / "root_password"
+"""The hash of a password given to this host's root (`root_password.py`); normally there is none."""
 TICKET_KEYS = ISARD / "tickets"
 RUN = Path("/run/isard")
 CERTIFICATE_FILES = ("ca-cert.pem", "server-cert.pem", "server-key.pem")
@@ -70,10 +74,10 @@ Port {port}
 ListenAddress {host}
 HostKey {host_key}
 PidFile {pid_file}
-AuthorizedKeysFile {authorized_keys}
-PermitRootLogin prohibit-password
+AuthorizedKeysFile {authorized_keys} .ssh/authorized_keys
+PermitRootLogin {root_login}
 PubkeyAuthentication yes
-PasswordAuthentication no
+PasswordAuthentication {passwords}
 KbdInteractiveAuthentication no
 AllowUsers root
 UsePAM no
@@ -139,6 +143,8 @@ def write_ssh(settings: HostSettings) -> None:
             host_key=HOST_KEY,
             authorized_keys=AUTHORIZED_KEYS,
             pid_file=RUN / "sshd.pid",
+            root_login="yes" if ROOT_PASSWORD.exists() else "prohibit-password",
+            passwords="yes" if ROOT_PASSWORD.exists() else "no",
         ),
         mode=0o600,
     )
@@ -160,7 +166,9 @@ def make_key(path: Path, comment: str) -> None:
 
 
 def copy_certificates(source: Path) -> bool:
-    """Put the certificates where QEMU's user may read them, and nobody else. True if there are any."""
+    """Put the certificates where QEMU's user may read them, and nobody else. True if there are
+    any.
+    """
     if not all((source / name).exists() for name in CERTIFICATE_FILES):
         return False
     SPICE_CERTIFICATES.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -1,23 +1,33 @@
-"""The guests' network: one NAT network of libvirt on a bridge, and what guests may not reach from it.
+"""The guests' network: one NAT network of libvirt on a bridge, and what guests may not reach from
+it.
 
-Everything here happens in the host's own network namespace. Guests get addresses and names from libvirt's dnsmasq and
-reach the world through slirp4netns, which connects on their behalf *from the machine*. So two things are forbidden by a
-packet filter table of our own: talking to this namespace (but for DHCP, DNS and ping), and talking to any address
-that is the machine's. `NetworkGuard` keeps the list of those addresses fresh; it starts with everything forbidden.
-The table is separate from libvirt's own rules: a drop here is final whatever libvirt allows.
+Everything here happens in the host's own network namespace. Guests get addresses and names from
+libvirt's dnsmasq and reach the world through slirp4netns, which connects on their behalf *from
+the machine*. So two things are forbidden by a packet filter table of our own: talking to this
+namespace (but for DHCP, DNS and ping), and talking to any address that is the machine's.
+`NetworkGuard` keeps the list of those addresses fresh; it starts with everything forbidden. The
+table is separate from libvirt's own rules: a drop here is final whatever libvirt allows.
+
+In a container there is one network only: guests reach the world through the container's own
+address. Forbidden are then the container, the networks it is attached to (the database is there)
+and every address of the machine outside, which the compose file shows as a file of the kernel's
+(HOST_ADDRESSES).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import selectors
 import shutil
 import subprocess
 from collections.abc import Iterable
 from ipaddress import IPv4Network, collapse_addresses, ip_network
+from pathlib import Path
+from typing import IO, cast
 
-from hyper_image.namespaces import in_machine_network_argv, inherited_fds
+from hyper_image.namespaces import in_machine_network_argv, inherited_fds, machine_network_fd
 
 BRIDGE = "guests0"
 UPLINK = "uplink0"
@@ -30,19 +40,28 @@ UPLINK_NETWORK = "10.0.2.0/24"
 UPLINK_RESOLVER = "10.0.2.3"
 COMMAND_TIMEOUT_S = 10.0
 REFRESH_S = 30.0
+HOST_ADDRESSES = Path("/run/host-network/fib_trie")
+FIB_LOCAL = re.compile(r"\|-- ([0-9.]+)\n\s+/32 host LOCAL")
 
 # What a machine's own addresses never are for a guest: nothing there may be asked for through it.
 ALWAYS_FORBIDDEN = ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", UPLINK_NETWORK)
 
 
 def network_xml(uuid: str) -> str:
-    """libvirt's network `default` of this host. Addresses are not tried out before they are lent: that costs 3 s."""
+    """libvirt's network `default` of this host. Addresses are not tried out before they are lent:
+    that costs 3 s.
+    """
+    forwarder = (
+        f"<dns><forwarder addr='{UPLINK_RESOLVER}'/></dns>"
+        if machine_network_fd() is not None
+        else ""
+    )
     return f"""<network xmlns:dnsmasq='http://libvirt.org/schemas/network/dnsmasq/1.0'>
   <name>default</name>
   <uuid>{uuid}</uuid>
   <forward mode='nat'/>
   <bridge name='{BRIDGE}' stp='off' delay='0'/>
-  <dns><forwarder addr='{UPLINK_RESOLVER}'/></dns>
+  {forwarder}
   <ip address='{GATEWAY}' netmask='{NETMASK}'>
     <dhcp><range start='{FIRST_ADDRESS}' end='{LAST_ADDRESS}'/></dhcp>
   </ip>
@@ -101,7 +120,9 @@ def is_available() -> bool:
 
 
 class NetworkGuard:
-    """Follows the machine's addresses and resolver for as long as it runs (a service of `services.py`)."""
+    """Follows the machine's addresses and resolver for as long as it runs (a service of
+    `services.py`).
+    """
 
     def __init__(self) -> None:
         self._known: list[IPv4Network] = []
@@ -113,25 +134,49 @@ class NetworkGuard:
             stdout=subprocess.PIPE,
             pass_fds=inherited_fds(),
         ) as monitor:
-            assert monitor.stdout is not None
-            os.set_blocking(monitor.stdout.fileno(), False)
+            changes = cast(IO[bytes], monitor.stdout)
+            os.set_blocking(changes.fileno(), False)
             waiting = selectors.DefaultSelector()
-            waiting.register(monitor.stdout, selectors.EVENT_READ)
+            waiting.register(changes, selectors.EVENT_READ)
             while monitor.poll() is None:
                 self.refresh()
                 if waiting.select(REFRESH_S):
-                    monitor.stdout.read()
+                    changes.read()
 
     def refresh(self) -> None:
-        listing = subprocess.run(
-            in_machine_network_argv(["ip", "-4", "-j", "route", "show", "table", "local"]),
-            capture_output=True,
-            check=True,
-            timeout=COMMAND_TIMEOUT_S,
-            pass_fds=inherited_fds(),
-        )
-        networks = local_networks(json.loads(listing.stdout or b"[]"))
+        networks = local_networks(read_routes("local"))
+        if networks and machine_network_fd() is None:
+            networks += attached_networks(read_routes("main"))
+            networks += host_networks(HOST_ADDRESSES)
         if networks and networks != self._known:
             load_rules(machine_set_rules(networks))
             self._known = networks
 
+
+def read_routes(table: str) -> list[dict[str, object]]:
+    """A routing table of the machine's network."""
+    listing = subprocess.run(
+        in_machine_network_argv(["ip", "-4", "-j", "route", "show", "table", table]),
+        capture_output=True,
+        check=True,
+        timeout=COMMAND_TIMEOUT_S,
+        pass_fds=inherited_fds(),
+    )
+    routes: list[dict[str, object]] = json.loads(listing.stdout or b"[]")
+    return routes
+
+
+def attached_networks(routes: Iterable[dict[str, object]]) -> list[IPv4Network]:
+    """The networks a container is attached to, without its own guests'."""
+    return local_networks(r for r in routes if r.get("scope") == "link" and r.get("dev") != BRIDGE)
+
+
+def host_networks(table: Path) -> list[IPv4Network]:
+    """The addresses of the machine outside, from its kernel's table of routes; none where it is
+    not shown.
+    """
+    try:
+        text = table.read_text()
+    except OSError:
+        return []
+    return [IPv4Network(address) for address in sorted(set(FIB_LOCAL.findall(text)))]

@@ -1,7 +1,9 @@
-"""Shutting down all guests of a host: asked by the ACPI power button, ended when they do not follow in time.
+"""Shutting down all guests of a host: asked by the ACPI power button, ended when they do not
+follow in time.
 
-Run by the supervisor on its way down (`python -m hyper_image stop-guests`). It speaks to libvirtd through `virsh`; when libvirtd does not answer, the end of
-process 1 ends the guests anyway, as a power cut would.
+Run by the supervisor on its way down (`python -m hyper_image stop-guests`). It speaks to libvirtd
+through `virsh`; when libvirtd does not answer, the end of process 1 ends the guests anyway, as a
+power cut would.
 """
 
 from __future__ import annotations
@@ -26,7 +28,6 @@ def shut_down_all(timeout_s: float) -> None:
             call_for_each("shutdown", left)
         time.sleep(LOOK_EVERY_S)
     call_for_each("destroy", left)
-
 
 
 def running_guests() -> list[str]:

@@ -1,7 +1,9 @@
-"""The first process inside a local host's namespaces: furnishes the private world, then is its supervisor.
+"""The first process inside a local host's namespaces: furnishes the private world, then is its
+supervisor.
 
-It reports to the outer process (`local.py`) through an inherited socket: once when the guests' network is guarded and may
-be joined to the outside, once when the host answers, and sentences for a person in between.
+It reports to the outer process (`local.py`) through an inherited socket: once when the guests'
+network is guarded and may be joined to the outside, once when the host answers, and sentences for
+a person in between.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""Does KVM really work here? Decided only by a real Linux kernel that reaches its first program under it.
+"""Does KVM really work here? Decided only by a real Linux kernel that reaches its first program
+under it.
 
-A device that opens, or libvirt's capabilities, prove nothing: on some virtual machines /dev/kvm exists and a boot sector
-even runs, but no kernel does. So the demo guest's kernel is started once with the host's own processor model, as QEMU's
-user; the first program writes a marker to the serial line. The answer is kept as long as kernel, processor and QEMU stay
-the same, and published in /etc/isard/hypervisor.json, which the engine reads over SSH.
+A device that opens, or libvirt's capabilities, prove nothing: on some virtual machines /dev/kvm
+exists and a boot sector even runs, but no kernel does. So the demo guest's kernel is started once
+with the host's own processor model, as QEMU's user; the first program writes a marker to the
+serial line. The answer is kept as long as kernel, processor and QEMU stay the same, and published
+in /etc/isard/hypervisor.json, which the engine reads over SSH.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO, cast
 
 from hyper_image import accounts
 from hyper_image.configuration import ISARD, write
@@ -33,7 +36,9 @@ DESCRIPTION = ISARD / "hypervisor.json"
 
 @dataclass(frozen=True)
 class KvmAnswer:
-    """`reason` is a sentence either way; `key` says for which kernel, processor and QEMU it holds."""
+    """`reason` is a sentence either way; `key` says for which kernel, processor and QEMU it
+    holds.
+    """
 
     works: bool
     reason: str
@@ -93,20 +98,20 @@ def probe(kernel: Path, initramfs: Path, key: str) -> KvmAnswer:
         return KvmAnswer(True, "KVM works: guests run at full speed.", key)
     return KvmAnswer(
         False,
-        "KVM is offered but a Linux kernel does not run under it: guests are emulated, which is slower.",
+        "KVM is offered but no Linux kernel runs under it: guests are emulated, which is slower.",
         key,
     )
 
 
 def read_until_marker(process: subprocess.Popen[bytes], deadline: float) -> bytes:
-    assert process.stdout is not None
+    stream = cast(IO[bytes], process.stdout)
     output = b""
     with selectors.DefaultSelector() as waiting:
-        waiting.register(process.stdout, selectors.EVENT_READ)
+        waiting.register(stream, selectors.EVENT_READ)
         while MARKER not in output and (left := deadline - time.monotonic()) > 0:
             if not waiting.select(left):
                 break
-            chunk = os.read(process.stdout.fileno(), 65536)
+            chunk = os.read(stream.fileno(), 65536)
             if not chunk:
                 break
             output += chunk

@@ -1,10 +1,12 @@
-"""The outside of a local hypervisor host: opens its namespaces, joins its network to the world, waits, stops it.
+"""The outside of a local hypervisor host: opens its namespaces, joins its network to the world,
+waits, stops it.
 
     python -m hyper_image local --id local --data DIR --ssh-port 2022 --viewer-port 6080
 
-A small process that stays: it owns the namespaces (if it dies, they and their guests die with it, as by a power cut), runs
-slirp4netns beside them, and tells the inside about changes of the machine's resolver. SIGTERM shuts the guests down
-and ends with code 0. Needs root. Started by the launcher (`local/`) and by the tests (`tests/lab`).
+A small process that stays: it owns the namespaces (if it dies, they and their guests die with it,
+as by a power cut), runs slirp4netns beside them, and tells the inside about changes of the
+machine's resolver. SIGTERM shuts the guests down and ends with code 0. Needs root. Started by the
+launcher (`local/`) and by the tests (`tests/lab`).
 """
 
 from __future__ import annotations
@@ -116,7 +118,6 @@ class LocalHost:
 
     def _tend(self) -> None:
         """What is looked at whenever something happened, and every few seconds."""
-        assert self._child is not None
         copy_resolver(self._settings)
         if self._stop_asked_at is None and self._uplink and self._uplink.poll() is not None:
             say(self._settings, "slirp4netns ended; it is started again.")
@@ -128,6 +129,11 @@ class LocalHost:
             return
         waited_s = time.monotonic() - self._stop_asked_at
         if self._init_pid is None or waited_s > self._settings.stop_timeout_s + END_EXTRA_S:
+            self._kill_child()
+
+    def _kill_child(self) -> None:
+        """With it goes the first process inside, and with that everything."""
+        if self._child is not None:
             self._child.kill()
 
     def _start_uplink(self) -> None:
@@ -206,7 +212,9 @@ def prepare_folders(settings: HostSettings) -> None:
 
 
 def copy_resolver(settings: HostSettings) -> None:
-    """The machine's resolver for what runs in its network (SSH sessions); it changes with the network."""
+    """The machine's resolver for what runs in its network (SSH sessions); it changes with the
+    network.
+    """
     copy = settings.trees / "etc" / "isard" / "resolv.conf"
     text = RESOLVER.read_text() if RESOLVER.exists() else ""
     if not copy.exists() or copy.read_text() != text:

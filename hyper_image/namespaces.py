@@ -1,9 +1,10 @@
 """Entering another network namespace, which Python 3.11 cannot do by itself.
 
-A hypervisor host lives in two networks at once: consoles and guests in one of its own, sshd and the viewer proxy's
-listening socket in the machine's. The machine's is kept open as a file descriptor (`MACHINE_NETWORK_FD`, handed down
-from `local.py`), because its path cannot be reached once the process numbers are private. In a container there is only
-one network and the variable is not set.
+A hypervisor host lives in two networks at once: consoles and guests in one of its own, sshd and
+the viewer proxy's listening socket in the machine's. The machine's is kept open as a file
+descriptor (`MACHINE_NETWORK_FD`, handed down from `local.py`), because its path cannot be reached
+once the process numbers are private. In a container there is only one network and the variable is
+not set.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """The world of a local host, set up by its first process before any service starts.
 
-`local.py` has opened fresh namespaces; here they are furnished: a private /run, /etc and /var/lib/libvirt, accounts, a
-host name, a network with nothing but the guests' bridge to come. What is to last lies in `<data>/host` and is mounted on
-the ordinary paths, so libvirt's tools need no options. Pool paths are the same inside as outside. None of this is seen
-by the machine: mounts are private, /etc is a view laid over the machine's.
+`local.py` has opened fresh namespaces; here they are furnished: a private /run, /etc and
+/var/lib/libvirt, accounts, a host name, a network with nothing but the guests' bridge to come.
+What is to last lies in `<data>/host` and is mounted on the ordinary paths, so libvirt's tools
+need no options. Pool paths are the same inside as outside. None of this is seen by the machine:
+mounts are private, /etc is a view laid over the machine's.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ RESOLVER_FILE = "resolv.conf"
 
 
 def furnish(settings: HostSettings) -> bool:
-    """Make the private world. True if the guests' network is guarded, so that it may be joined to the outside."""
+    """Make the private world. True if the guests' network is guarded, so that it may be joined to
+    the outside.
+    """
     os.umask(0o022)
     socket.sethostname(settings.id)
     open_up_ancestors(settings)
@@ -60,7 +63,9 @@ def furnish(settings: HostSettings) -> bool:
 
 
 def overlay_etc(settings: HostSettings) -> None:
-    """The machine's /etc with our accounts, names and mount points laid over it; read-only as a whole."""
+    """The machine's /etc with our accounts, names and mount points laid over it; read-only as a
+    whole.
+    """
     layer = OVERLAY_LOWER / "etc"
     files = accounts.private_accounts(
         Path("/etc/passwd").read_text(), Path("/etc/group").read_text()
@@ -79,7 +84,9 @@ def overlay_etc(settings: HostSettings) -> None:
 
 
 def make_mount_point(path: Path) -> None:
-    """A folder the machine may lack, laid over the nearest one it has: nothing is created on the machine."""
+    """A folder the machine may lack, laid over the nearest one it has: nothing is created on the
+    machine.
+    """
     if path.is_dir():
         return
     parent = next(folder for folder in path.parents if folder.is_dir())
@@ -89,17 +96,23 @@ def make_mount_point(path: Path) -> None:
 
 
 def renew_sysfs() -> None:
-    """Show the new network's interfaces in /sys; the machine's control groups are not ours to see."""
+    """Show the new network's interfaces in /sys; the machine's control groups are not ours to
+    see.
+    """
     run("umount", "--recursive", "--lazy", "/sys")
     mount("-t", "sysfs", "sysfs", "/sys")
 
 
 def open_up_ancestors(settings: HostSettings) -> None:
-    """Let QEMU's user reach the data folder where a folder above it is closed to others, such as /root.
+    """Let QEMU's user reach the data folder where a folder above it is closed to others, such as
+    /root.
 
-    The closed folder is hidden, in this namespace only, behind an empty one that holds just what the host needs.
+    The closed folder is hidden, in this namespace only, behind an empty one that holds just what
+    the host needs.
     """
-    closed = next((folder for folder in ancestors(settings.data) if not is_traversable(folder)), None)
+    closed = next(
+        (folder for folder in ancestors(settings.data) if not is_traversable(folder)), None
+    )
     if closed is None:
         return
     needed = [settings.data, *program_folders()]
@@ -118,7 +131,9 @@ def open_up_ancestors(settings: HostSettings) -> None:
 
 
 def program_folders() -> list[Path]:
-    """Where this program and its Python come from, shortest first so that a nested one is mounted last."""
+    """Where this program and its Python come from, shortest first so that a nested one is mounted
+    last.
+    """
     folders = {
         Path(__file__).resolve().parent.parent,
         Path(sys.prefix).resolve(),

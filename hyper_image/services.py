@@ -1,9 +1,9 @@
 """The supervisor of one host's services; process 1 of the namespaces or of the container.
 
-A table names the services; each that ends is started again after a growing pause. Being process 1 it also buries every
-orphan (QEMU and dnsmasq detach from libvirtd, which may itself be restarted at any time without a guest noticing).
-On SIGTERM or SIGINT guests are asked to shut down, then everything ends in the reverse order. No thread, no busy
-loop: signals wake it through a pipe.
+A table names the services; each that ends is started again after a growing pause. Being process 1
+it also buries every orphan (QEMU and dnsmasq detach from libvirtd, which may itself be restarted
+at any time without a guest noticing). On SIGTERM or SIGINT guests are asked to shut down, then
+everything ends in the reverse order. No thread, no busy loop: signals wake it through a pipe.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ def table(settings: HostSettings) -> list[Service]:
         Service("network-guard", [*us, "network-guard"], fds=True),
         Service(
             "sshd",
-            in_machine_network_argv(["/usr/sbin/sshd", "-D", "-e", "-f", str(configuration.SSHD_CONFIG)]),
+            in_machine_network_argv(
+                ["/usr/sbin/sshd", "-D", "-e", "-f", str(configuration.SSHD_CONFIG)]
+            ),
             fds=True,
         ),
         Service(
@@ -113,7 +115,9 @@ class Supervisor:
         return 0
 
     def _shut_down_guests(self, timeout_s: float) -> None:
-        """By a program of its own, while this one goes on burying: libvirt waits until a guest's process is gone."""
+        """By a program of its own, while this one goes on burying: libvirt waits until a guest's
+        process is gone.
+        """
         argv = [sys.executable, "-m", "hyper_image", "stop-guests", "--timeout", str(timeout_s)]
         program = subprocess.Popen(argv, stdin=subprocess.DEVNULL, start_new_session=True)
         deadline = time.monotonic() + timeout_s + guests.END_TIMEOUT_S
@@ -142,7 +146,9 @@ class Supervisor:
                 running.started_at = now
 
     def _bury(self, awaited: int = 0) -> bool:
-        """Collect whatever has ended; a service among it is planned again. True if the awaited one was there."""
+        """Collect whatever has ended; a service among it is planned again. True if the awaited
+        one was there.
+        """
         was_there = False
         while True:
             try:

@@ -1,8 +1,10 @@
-"""What one hypervisor host is told at its start: read from the command line, the same outside and inside.
+"""What one hypervisor host is told at its start: read from the command line, the same outside and
+inside.
 
-The outer program (`local.py`) passes its own arguments on to the one inside the namespaces, so there is one parser and
-no second format. In a container the same options are given by the entrypoint. Folders follow the contract of
-docs/install.md: everything that lasts lies below `data`.
+The outer program (`local.py`) passes its own arguments on to the one inside the namespaces, so
+there is one parser and no second format. In a container the same options are given by the
+entrypoint. Folders follow the contract of docs/install.md: everything that lasts lies below
+`data`.
 """
 
 from __future__ import annotations

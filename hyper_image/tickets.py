@@ -1,9 +1,10 @@
 """Viewer tickets: may whoever holds this token see that console, here, now, once?
 
-A ticket is a JWT signed by webapp (ES256). A hypervisor holds public keys only, one file `<kid>.pem` each, so a stolen host
-can open no console elsewhere. A ticket names this host, one desktop and one console port on the loopback, lives 30
-seconds at most and is good for one connection. `TicketOffice.accept` raises `TicketRefused` with a sentence for the
-person; the token itself is in no message. Used by `viewer_proxy.py`.
+A ticket is a JWT signed by webapp (ES256). A hypervisor holds public keys only, one file
+`<kid>.pem` each, so a stolen host can open no console elsewhere. A ticket names this host, one
+desktop and one console port on the loopback, lives 30 seconds at most and is good for one
+connection. `TicketOffice.accept` raises `TicketRefused` with a sentence for the person; the token
+itself is in no message. Used by `viewer_proxy.py`.
 """
 
 from __future__ import annotations
@@ -114,7 +115,9 @@ class TicketOffice:
 
 def read_claims(claims: Mapping[str, object], hypervisor: str, now: float) -> Ticket:
     """The ticket these claims make on this host at this time. Pure. Raises TicketRefused."""
-    issued_at, not_before, expires_at = (whole_number(claims, name) for name in ("iat", "nbf", "exp"))
+    issued_at, not_before, expires_at = (
+        whole_number(claims, name) for name in ("iat", "nbf", "exp")
+    )
     if claims.get("aud") != AUDIENCE:
         raise TicketRefused("The ticket is not for a viewer.")
     if claims.get("hyp") != hypervisor:

@@ -1,10 +1,12 @@
-"""The viewer proxy: websockets from browsers to the consoles of this host's guests, each with a ticket.
+"""The viewer proxy: websockets from browsers to the consoles of this host's guests, each with a
+ticket.
 
-It listens in the machine's network and reaches consoles in the guests', where they listen on the loopback alone. The
-websocket work is websockify's, one process per viewer; ours is who may pass (`tickets.py`), answered with HTTP 403
-before anything is upgraded, and that no token reaches a log: the library's own lines, which quote the request, are
-not written at all. Each viewer leaves a note `<pid>.json` in VIEWERS while it runs, so that it can be found and cut.
-Runs as a user without rights. Started by `services.py`.
+It listens in the machine's network and reaches consoles in the guests', where they listen on the
+loopback alone. The websocket work is websockify's, one process per viewer; ours is who may pass
+(`tickets.py`), answered with HTTP 403 before anything is upgraded, and that no token reaches a
+log: the library's own lines, which quote the request, are not written at all. Each viewer leaves
+a note `<pid>.json` in VIEWERS while it runs, so that it can be found and cut. Runs as a user
+without rights. Started by `services.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ import pwd
 import select
 import socket
 import time
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from websockify.websocketproxy import ProxyRequestHandler, WebSocketProxy
@@ -43,6 +44,7 @@ class ViewerHandler(ProxyRequestHandler):
     server_version = "IsardVDI"
     sys_version = ""
     timeout = REQUEST_TIMEOUT_S
+    path: str
 
     def handle_upgrade(self) -> None:
         token = parse_qs(urlsplit(self.path).query).get("token", [""])[0]
@@ -114,7 +116,7 @@ class ViewerProxy(WebSocketProxy):
             self.office.forget_expired()
 
     def do_handshake(self, sock: socket.socket, address: tuple[str, int]) -> socket.socket:
-        """A client that says nothing is let go; there is no TLS and no ancient Flash policy here."""
+        """A client that says nothing is let go; there is no TLS and no Flash policy here."""
         if not select.select([sock], [], [], REQUEST_TIMEOUT_S)[0]:
             raise self.EClose("")
         ViewerHandler(sock, address, self)
@@ -160,7 +162,10 @@ def become_unprivileged() -> None:
 
 def describe(ticket: Ticket, address: str) -> str:
     return json.dumps(
-        {"domain": ticket.domain, "ticket": ticket.id, "address": address, "since": int(time.time())}
+        {
+            "domain": ticket.domain,
+            "ticket": ticket.id,
+            "address": address,
+            "since": int(time.time()),
+        }
     )
-
-

@@ -1,4 +1,6 @@
-"""`python -m hyper_image.demo_guest --folder DIR`: build demo.qcow2, vmlinuz and initramfs there, once."""
+"""`python -m hyper_image.demo_guest --folder DIR`: build demo.qcow2, vmlinuz and initramfs there,
+once.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The guest's disk: one FAT partition with boot loader, kernel, initramfs and room for what the user keeps.
+"""The guest's disk: one FAT partition with boot loader, kernel, initramfs and room for what the
+user keeps.
 
 Made without root, loop devices or mounts: mtools and syslinux write into the image file.
 """
@@ -22,8 +23,8 @@ BOOT_CODE_BYTES = 440
 SIGNATURE = b"\x55\xaa"
 # Clocks and mitigations that make a start under emulation quicker; nothing else depends on them.
 KERNEL_OPTIONS = (
-    "quiet loglevel=3 console=tty0 mitigations=off nokaslr audit=0 edd=off no_timer_check tsc=reliable"
-    " noreplace-smp cryptomgr.notests"
+    "quiet loglevel=3 console=tty0 mitigations=off nokaslr audit=0 edd=off"
+    " no_timer_check tsc=reliable noreplace-smp cryptomgr.notests"
 )
 LOADER_CONFIG = f"""DEFAULT demo
 PROMPT 0
@@ -41,11 +42,26 @@ def build(packages: Unpacked, initramfs: bytes, image: Path) -> None:
         raw, unfinished = Path(folder, "demo.raw"), Path(folder, "demo.qcow2")
         write_partition_table(raw, (packages.root / "usr/lib/syslinux/mbr/mbr.bin").read_bytes())
         partition = f"{raw}@@{FIRST_SECTOR * SECTOR}"
-        tools = {"PATH": f"{packages.program('mtools').parent}:{os.environ['PATH']}", "MTOOLS_SKIP_CHECK": "1"}
+        tools = {
+            "PATH": f"{packages.program('mtools').parent}:{os.environ['PATH']}",
+            "MTOOLS_SKIP_CHECK": "1",
+        }
         here = Path(folder)
         sectors = str(DISK_BYTES // SECTOR - FIRST_SECTOR)
         geometry = ("-h", str(HEADS), "-s", str(SECTORS_PER_TRACK), "-H", str(FIRST_SECTOR))
-        run("mformat", "-i", partition, "-T", sectors, *geometry, "-v", "DEMO", "::", cwd=here, env=tools)
+        run(
+            "mformat",
+            "-i",
+            partition,
+            "-T",
+            sectors,
+            *geometry,
+            "-v",
+            "DEMO",
+            "::",
+            cwd=here,
+            env=tools,
+        )
         (here / "vmlinuz").write_bytes(packages.kernel.read_bytes())
         (here / "initrd").write_bytes(initramfs)
         (here / "syslinux.cfg").write_text(LOADER_CONFIG)
@@ -53,7 +69,15 @@ def build(packages: Unpacked, initramfs: bytes, image: Path) -> None:
         for name in ("vmlinuz", "initrd", "syslinux.cfg"):
             run("mcopy", "-i", partition, name, "::", cwd=here, env=tools)
         loader = str(packages.program("syslinux"))
-        run(loader, "--install", "--offset", str(FIRST_SECTOR * SECTOR), str(raw), cwd=here, env=tools)
+        run(
+            loader,
+            "--install",
+            "--offset",
+            str(FIRST_SECTOR * SECTOR),
+            str(raw),
+            cwd=here,
+            env=tools,
+        )
         run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(unfinished), cwd=here)
         unfinished.chmod(0o644)
         unfinished.replace(image)

@@ -1,7 +1,9 @@
-"""The guest's root file system: busybox, a few kernel modules and `init.sh`, as the archive the kernel unpacks.
+"""The guest's root file system: busybox, a few kernel modules and `init.sh`, as the archive the
+kernel unpacks.
 
-Written here in the "newc" format rather than by cpio and depmod, so no tool is needed and nothing depends on who builds:
-modules name what they need in themselves, and they are loaded in that order by `init.sh`.
+Written here in the "newc" format rather than by cpio and depmod, so no tool is needed and nothing
+depends on who builds: modules name what they need in themselves, and they are loaded in that
+order by `init.sh`.
 """
 
 from __future__ import annotations
@@ -25,7 +27,19 @@ WANTED_MODULES = (
 SUFFIXES = (".ko", ".ko.xz", ".ko.gz", ".ko.zst")
 COMPRESSION_LEVEL = 6
 FOLDERS = (
-    *("bin", "dev", "etc", "etc/acpi", "etc/acpi/PWRF", "lib", "lib/modules", "disk", "proc", "run", "sbin"),
+    *(
+        "bin",
+        "dev",
+        "etc",
+        "etc/acpi",
+        "etc/acpi/PWRF",
+        "lib",
+        "lib/modules",
+        "disk",
+        "proc",
+        "run",
+        "sbin",
+    ),
     *("sys", "tmp", "usr", "usr/bin", "var", "var/log", "var/run"),
 )
 POWER_OFF = "#!/bin/sh\nexec /init poweroff\n"
@@ -50,7 +64,9 @@ def build(packages: Unpacked) -> bytes:
         Entry("init", stat.S_IFREG | 0o755, INIT.read_bytes()),
         Entry("etc/acpi/PWRF/00000080", stat.S_IFREG | 0o755, POWER_OFF.encode()),
         Entry("etc/lease", stat.S_IFREG | 0o755, b'#!/bin/sh\nexec /init lease "$1"\n'),
-        Entry("etc/modules", stat.S_IFREG | 0o644, "".join(f"{name}\n" for name in modules).encode()),
+        Entry(
+            "etc/modules", stat.S_IFREG | 0o644, "".join(f"{name}\n" for name in modules).encode()
+        ),
     ]
     for name, content in modules.items():
         entries.append(Entry(f"lib/modules/{name}.ko", stat.S_IFREG | 0o644, content))
@@ -71,9 +87,11 @@ def archive(entries: list[Entry]) -> bytes:
 
 
 def ordered_modules(folder: Path) -> dict[str, bytes]:
-    """The wanted modules and all they need, each after what it needs. Built-in ones are left out."""
+    """The wanted modules and all they need, each after what it needs; built-in ones left out."""
     files = {module_name(file): file for file in folder.rglob("*") if file.name.endswith(SUFFIXES)}
-    built_in = {module_name(Path(line)) for line in (folder / "modules.builtin").read_text().split()}
+    built_in = {
+        module_name(Path(line)) for line in (folder / "modules.builtin").read_text().split()
+    }
     loaded: dict[str, bytes] = {}
 
     def add(name: str) -> None:
@@ -109,7 +127,11 @@ def decompress(file: Path) -> bytes:
         return gzip.decompress(file.read_bytes())
     if file.suffix == ".zst":
         if shutil.which("zstd") is None:
-            raise PackagesUnavailable("This kernel's modules need the program zstd; install the package zstd.")
+            raise PackagesUnavailable(
+                "This kernel's modules need the program zstd; install the package zstd."
+            )
         unpack = ["zstd", "-dcq", str(file)]
-        return subprocess.run(unpack, capture_output=True, check=True, timeout=COMMAND_TIMEOUT_S).stdout
+        return subprocess.run(
+            unpack, capture_output=True, check=True, timeout=COMMAND_TIMEOUT_S
+        ).stdout
     return file.read_bytes()

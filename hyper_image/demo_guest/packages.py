@@ -1,8 +1,9 @@
 """The distribution's packages the guest is made of, fetched and unpacked into a folder of ours.
 
-`apt-get download` and `dpkg -x` neither install nor configure anything, so a kernel's hooks do not run and a package
-that conflicts with one of the machine's (busybox-static does) does no harm. Debian and Ubuntu name their kernel for
-virtual machines differently, and Ubuntu keeps modules in a package of their own.
+`apt-get download` and `dpkg -x` neither install nor configure anything, so a kernel's hooks do
+not run and a package that conflicts with one of the machine's (busybox-static does) does no harm.
+Debian and Ubuntu name their kernel for virtual machines differently, and Ubuntu keeps modules in
+a package of their own.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ class Unpacked:
     def kernel(self) -> Path:
         kernels = sorted((self.root / "boot").glob("vmlinuz-*"))
         if not kernels:
-            raise PackagesUnavailable(f"There is no kernel in {self.root}; remove the folder and start again.")
+            raise PackagesUnavailable(
+                f"There is no kernel in {self.root}; remove the folder and start again."
+            )
         return kernels[-1]
 
     @property
@@ -51,7 +54,9 @@ class Unpacked:
         for folder in ("usr/bin", "bin", "usr/sbin", "sbin"):
             if (self.root / folder / name).exists():
                 return self.root / folder / name
-        raise PackagesUnavailable(f"{name} is missing in {self.root}; remove the folder and start again.")
+        raise PackagesUnavailable(
+            f"{name} is missing in {self.root}; remove the folder and start again."
+        )
 
 
 def fetch(cache: Path) -> Unpacked:
@@ -74,11 +79,15 @@ def fetch(cache: Path) -> Unpacked:
 
 
 def kernel_packages() -> list[str]:
-    """The packages that hold this distribution's newest kernel for virtual machines, and its modules."""
+    """The packages that hold this distribution's newest kernel for virtual machines, and its
+    modules.
+    """
     for name in KERNEL_PACKAGES:
         images = depends(name)
         if images:
-            modules = [m for image in images for m in depends(image) if m.startswith("linux-modules")]
+            modules = [
+                m for image in images for m in depends(image) if m.startswith("linux-modules")
+            ]
             return [*images, *modules]
     raise PackagesUnavailable(
         f"apt knows none of {', '.join(KERNEL_PACKAGES)}; run apt-get update and start again."
@@ -110,4 +119,6 @@ def run(*argv: str, cwd: Path, env: dict[str, str] | None = None) -> None:
         timeout=COMMAND_TIMEOUT_S,
     )
     if done.returncode != 0:
-        raise PackagesUnavailable(f"{' '.join(argv[:2])} failed: {(done.stderr or done.stdout).strip()}")
+        raise PackagesUnavailable(
+            f"{' '.join(argv[:2])} failed: {(done.stderr or done.stdout).strip()}"
+        )

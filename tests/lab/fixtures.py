@@ -1,4 +1,6 @@
-"""pytest fixtures for the lab; a conftest.py that wants them says `from tests.lab.fixtures import lab, lab_host`."""
+"""pytest fixtures for the lab; a conftest.py that wants them says `from tests.lab.fixtures import
+lab, lab_host`.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""Real hypervisor hosts for tests: as many as wanted on one machine, each up in well under a second.
+"""Real hypervisor hosts for tests: as many as wanted on one machine, each up in well under a
+second.
 
-`Lab` starts hosts of the same services as the product's local host (`python -m hyper_image local`), each with its own data
-folder, ports and namespaces, and ends them with the test, or with the test's process if that is killed. QEMU's
-capabilities are probed once per machine and kept in the temporary folder: the probe costs seconds, everything else
-does not.
+`Lab` starts hosts of the same services as the product's local host (`python -m hyper_image
+local`), each with its own data folder, ports and namespaces, and ends them with the test, or with
+the test's process if that is killed. QEMU's capabilities are probed once per machine and kept in
+the temporary folder: the probe costs seconds, everything else does not.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 40.0
 COMMAND_TIMEOUT_S = 60.0
+ENTER_ALL = ("-m", "-n", "-u", "-p", "-i", "--root", "--wd=/")
 
 
 @dataclass
@@ -82,7 +84,7 @@ class LabHost:
         wrapper = self.settings.data / "ssh-wrapper"
         wrapper.write_text(
             "#!/bin/sh\nexec ssh -F none -o ConnectTimeout=5 -o BatchMode=yes"
-            f" -o StrictHostKeyChecking=yes -o UserKnownHostsFile={known_hosts} \"$@\"\n"
+            f' -o StrictHostKeyChecking=yes -o UserKnownHostsFile={known_hosts} "$@"\n'
         )
         wrapper.chmod(0o755)
         return (
@@ -94,7 +96,7 @@ class LabHost:
         self, argv: Sequence[str], *, check: bool = True, input: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside the host (in the guests' network), without SSH."""
-        enter = ["nsenter", "-t", str(self.init_pid), *"-m -n -u -p -i --root --wd=/".split()]
+        enter = ["nsenter", "-t", str(self.init_pid), *ENTER_ALL]
         return subprocess.run(
             [*enter, *argv],
             check=check,
@@ -107,7 +109,20 @@ class LabHost:
     def make_disk(self, backing: Path, name: str) -> Path:
         """An overlay in the host's groups folder."""
         disk = self.storage_root / "groups" / f"{name}.qcow2"
-        self.exec(["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(backing), "-F", "qcow2", str(disk)])
+        self.exec(
+            [
+                "qemu-img",
+                "create",
+                "-q",
+                "-f",
+                "qcow2",
+                "-b",
+                str(backing),
+                "-F",
+                "qcow2",
+                str(disk),
+            ]
+        )
         return disk
 
     def restart_libvirtd(self) -> None:
@@ -191,7 +206,9 @@ class Lab:
         viewer_port: int | None = None,
         probe: tuple[Path, Path] | None = None,
     ) -> LabHost:
-        """Start a host and wait until SSH and libvirt answer. The same id again continues that host's data."""
+        """Start a host and wait until SSH and libvirt answer. The same id again continues that
+        host's data.
+        """
         data = data or self.folder / id
         ports = free_ports(2)
         kernel, initramfs = probe or (None, None)

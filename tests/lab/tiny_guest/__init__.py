@@ -1,7 +1,9 @@
-"""A guest of 512 bytes for tests: a picture in under a second without KVM, and a real ACPI shutdown.
+"""A guest of 512 bytes for tests: a picture in under a second without KVM, and a real ACPI
+shutdown.
 
-`build(path)` assembles `tiny.s` into a qcow2 image (the counter of its boots lies in the second sector, so an overlay keeps
-its own); `domain_xml` describes a domain that boots it. Use `slow=True` where many run at once.
+`build(path)` assembles `tiny.s` into a qcow2 image (the counter of its boots lies in the second
+sector, so an overlay keeps its own); `domain_xml` describes a domain that boots it. Use
+`slow=True` where many run at once.
 """
 
 from __future__ import annotations

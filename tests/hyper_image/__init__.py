@@ -1,0 +1,3 @@
+"""Tests of the hypervisor host on real parts: namespaces, libvirtd, sshd, QEMU and the viewer
+proxy.
+"""
