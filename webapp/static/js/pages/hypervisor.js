@@ -35,7 +35,7 @@ async function showFingerprint() {
   keyShown = key;
   fingerprint.textContent = "";
   const response = await fetch(`/admin/hypervisors/${encodeURIComponent(hypervisor.id)}/key`);
-  if (response.ok && keyShown === key) fingerprint.textContent = await response.text();
+  if (response.ok && !response.redirected && keyShown === key) fingerprint.textContent = await response.text();
 }
 
 function gone() {

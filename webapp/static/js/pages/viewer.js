@@ -60,7 +60,8 @@ function waitWords() {
     const title = trouble ? "refused" : link.state === "broken" ? "retrying" : "connecting";
     return [words("viewer", title), trouble ? (problem?.message ?? "") : "", ""];
   }
-  const title = desktop.condition === "stopped" ? words("viewer", "stopped") : words("condition", desktop.condition);
+  const titles = { stopped: words("viewer", "stopped"), failed: words("reason", why) };
+  const title = titles[desktop.condition] || words("condition", desktop.condition);
   return [title, text || words("reason", why), words("remedy", why)];
 }
 

@@ -1,0 +1,171 @@
+"""Rows as the engine and scripts leave them: desktops in every condition, templates, hosts."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from PIL import Image
+
+from db.states import Condition
+
+Row = dict[str, Any]
+
+NOW = datetime(2031, 1, 10, 9, 0, tzinfo=UTC)
+
+OBSERVED: dict[Condition, tuple[str, bool, Row]] = {
+    Condition.CREATING: (
+        "stopped",
+        False,
+        {"state": "absent", "activity": {"name": "creating", "step": "qemu-img", "progress": 40.0}},
+    ),
+    Condition.STOPPED: (
+        "stopped",
+        True,
+        {"state": "stopped", "reason": "GuestShutdown", "message": "It shut down by itself."},
+    ),
+    Condition.WAITING: (
+        "started",
+        False,
+        {"state": "stopped", "reason": "NoCapacity", "message": "hyper-1 lacks 4 GiB of memory."},
+    ),
+    Condition.STARTING: (
+        "started",
+        False,
+        {"state": "stopped", "activity": {"name": "starting", "step": "create", "progress": None}},
+    ),
+    Condition.STARTED: ("started", True, {"state": "started", "hypervisor": "hyper-1"}),
+    Condition.STOPPING: (
+        "stopped",
+        False,
+        {"state": "started", "activity": {"name": "stopping", "step": "acpi"}},
+    ),
+    Condition.PAUSING: ("paused", False, {"state": "started", "hypervisor": "hyper-1"}),
+    Condition.PAUSED: ("paused", True, {"state": "paused", "hypervisor": "hyper-1"}),
+    Condition.RESUMING: ("started", False, {"state": "paused", "hypervisor": "hyper-1"}),
+    Condition.DELETING: (
+        "deleted",
+        False,
+        {"state": "stopped", "activity": {"name": "deleting", "step": "unlink"}},
+    ),
+    Condition.FAILED: (
+        "started",
+        True,
+        {
+            "state": "stopped",
+            "failure": {
+                "reason": "StartFailed",
+                "message": "The network 'lab' is not there.",
+                "step": "create",
+                "command": "virDomainCreateXML",
+                "answer": "Network not found: 'lab' <b>",
+                "terminal": True,
+                "attempts": 1,
+            },
+        },
+    ),
+    Condition.UNKNOWN: (
+        "started",
+        True,
+        {"state": "unknown", "reason": "HostUnreachable", "hypervisor": "hyper-2"},
+    ),
+}
+"""Condition -> wished state, whether that wish is finished, what is observed."""
+
+
+def desktop(name: str, condition: Condition, user: str = "maria", **fields: Any) -> Row:
+    state, is_finished, observed = OBSERVED[condition]
+    desired = {"state": state, "at": NOW}
+    return {
+        "id": str(uuid.uuid4()),
+        "kind": "desktop",
+        "name": name,
+        "description": "",
+        "icon": "",
+        "os": "Debian 12",
+        "user": user,
+        "group": "default",
+        "category": "default",
+        "created_at": NOW,
+        "origin": {"template": str(uuid.uuid4())},
+        "parents": [],
+        "spec": {"vcpus": 2, "memory_mib": 1536},
+        "placement": {"pool": "default"},
+        "desired": desired,
+        "observed": {"at": NOW, **observed, **({"for": dict(desired)} if is_finished else {})},
+        **fields,
+    }
+
+
+def every_condition(user: str = "maria") -> list[Row]:
+    return [desktop(f"Desktop {condition.value}", condition, user) for condition in OBSERVED]
+
+
+def template(name: str) -> Row:
+    return {
+        **desktop(name, Condition.STOPPED, "admin"),
+        "kind": "template",
+        "description": "LibreOffice & Firefox",
+        "origin": {"image": "/isard/templates/base.qcow2"},
+        "allowed": {"roles": [], "categories": False, "groups": False, "users": False},
+    }
+
+
+def thumbnail(desktop_id: str, colour: str = "#336699") -> Row:
+    """As stored; wrap `png` in r.binary."""
+    picture = io.BytesIO()
+    Image.new("RGB", (64, 40), colour).save(picture, "PNG")
+    return {"id": desktop_id, "png": picture.getvalue(), "at": datetime.now(UTC)}
+
+
+def hypervisor(hypervisor_id: str, state: str = "online", **observed: Any) -> Row:
+    desired = {"state": "enabled", "at": NOW}
+    return {
+        "id": hypervisor_id,
+        "hostname": f"{hypervisor_id}.example",
+        "port": 22,
+        "user": "root",
+        "host_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA==",
+        "description": "In room 204",
+        "capabilities": {"hypervisor": True, "disk_operations": True},
+        "pools": ["default"],
+        "viewer": {"hostname": None, "port": 6080},
+        "limits": {},
+        "created_at": NOW,
+        "desired": desired,
+        "observed": {
+            "state": state,
+            "virtualization": state,
+            "disk_operations": state,
+            "checks": [check("tcp", True), check("libvirt", state == "online")],
+            "info": {"cpus": 8, "memory_mib": 32768, "cpu_model": "A processor"},
+            "at": NOW,
+            "for": dict(desired),
+            **observed,
+        },
+    }
+
+
+def hypervisor_with_new_key(hypervisor_id: str) -> Row:
+    return hypervisor(
+        hypervisor_id,
+        "error",
+        reason="HostKeyChanged",
+        message="It shows another key.",
+        host_key_offered="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB==",
+        retry_at=NOW + timedelta(seconds=30),
+    )
+
+
+def check(name: str, is_ok: bool) -> Row:
+    return {
+        "name": name,
+        "title": f"The check {name}",
+        "ok": is_ok,
+        "message": "It answers." if is_ok else "It does not answer.",
+        "remedy": "" if is_ok else "Start the service and check again.",
+        "duration_ms": 12.4,
+        "affects": "both",
+    }

@@ -1,0 +1,24 @@
+"""Every condition and reason the kernel knows has words for people."""
+
+from __future__ import annotations
+
+from db.states import Activity, Condition, HypervisorDesired, HypervisorState, Reason
+from webapp import payloads
+from webapp.auth.permissions import ROLES
+from webapp.views.words import ROLE_NAMES, WORDS
+
+
+def test_every_word_of_the_kernel_has_words_for_people() -> None:
+    assert set(WORDS["condition"]) == {item.value for item in Condition}
+    assert set(WORDS["activity"]) == {item.value for item in Activity}
+    assert set(WORDS["reason"]) == {item.value for item in Reason}
+    assert set(WORDS["remedy"]) <= set(WORDS["reason"])
+    assert set(WORDS["host_state"]) == {*(item.value for item in HypervisorState), "off"}
+    assert set(WORDS["host_wish"]) == {item.value for item in HypervisorDesired}
+    assert set(ROLE_NAMES) == set(ROLES)
+
+
+def test_pages_and_api_say_the_same_of_a_condition() -> None:
+    assert WORDS["condition"] == {
+        condition.value: label for condition, label in payloads.CONDITION_LABELS.items()
+    }
