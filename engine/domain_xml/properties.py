@@ -91,7 +91,7 @@ class Property(Generic[T]):
         else:
             way[-1].attrib.pop(self._attribute, None)
         for parent, child in reversed(list(pairwise(way))):
-            if child.attrib or child.text or len(child):
+            if child.attrib or (child.text or "").strip() or len(child):
                 return
             parent.remove(child)
 
@@ -113,13 +113,15 @@ def on_off(path: str) -> Property[bool]:
 
 
 class Flag(Property[bool]):
-    """An empty element that is there or not, like <acpi/>."""
+    """An empty element that is there (True) or not (None), like <acpi/>."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path, lambda _text: True, lambda _value: "")
 
     def __get__(self, element: Element | None, owner: type) -> Any:
-        return self if element is None else self._find(element.node) is not None
+        if element is None:
+            return self
+        return True if self._find(element.node) is not None else None
 
     def __set__(self, element: Element, value: bool | None) -> None:
         if value:
@@ -153,7 +155,7 @@ class Element:
     def values(self) -> dict[str, Any]:
         """What is set, by property name."""
         found = {name: getattr(self, name) for name in self.properties()}
-        return {name: value for name, value in found.items() if value not in (None, False)}
+        return {name: value for name, value in found.items() if value is not None}
 
     def add(self, child: Element, *, under: str | None = None) -> None:
         """Append a child, in a container such as <devices> that is made when needed."""

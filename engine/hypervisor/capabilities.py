@@ -11,15 +11,19 @@ from __future__ import annotations
 from typing import Any
 from xml.etree import ElementTree
 
+import libvirt
+
 from engine.domain_xml.builder import ARCH, MACHINE
 
 
 def read_info(connection: Any) -> dict[str, Any]:
-    _model, memory_mib, cpus, *_rest = connection.getInfo()
+    cpus = connection.getInfo()[2]
+    # getInfo adds up NUMA cells, which is too little where memory was added while running.
+    memory = connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS)
     return {
         "hostname": connection.getHostname(),
         "cpus": cpus,
-        "memory_mib": memory_mib,
+        "memory_mib": memory.get("total", 0) // 1024,
         "libvirt_version": version_text(connection.getLibVersion()),
         "qemu_version": version_text(connection.getVersion()),
         **read_domain_capabilities(

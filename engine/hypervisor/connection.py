@@ -23,13 +23,13 @@ import libvirt
 
 from db.logs import get_logger
 from db.states import Reason
-from engine.errors import EngineError, HostKeyRefused, HostLost, Terminal, Transient
+from engine.errors import EngineError, HostLost, Terminal, Transient
 from engine.hypervisor import events, faults
 from engine.hypervisor.capabilities import read_info
 from engine.hypervisor.deadline import CallSlots, LateCall
 from engine.hypervisor.events import DomainEvent
-from engine.hypervisor.host import HostAddress, is_same_key
-from engine.hypervisor.login import read_offered_host_key
+from engine.hypervisor.host import HostAddress
+from engine.hypervisor.login import check_key, read_offered_host_key
 from engine.hypervisor.picture import to_png
 from engine.hypervisor.seen import SeenDomain, read_domain
 from engine.hypervisor.ssh_program import SshProgram
@@ -87,7 +87,7 @@ class HostConnection:
             return
         events.start_event_loop()
         if not self.address.host_key:
-            self._refuse_key(Reason.HOST_KEY_UNKNOWN)
+            self._refuse_key()
         program = SshProgram(self.address, self._settings)
         try:
             link = self._slots.call(
@@ -370,7 +370,7 @@ class HostConnection:
     def _explain_opening(self, error: Any) -> EngineError:
         if "host key verification failed" in str(error).lower():
             try:
-                self._refuse_key(Reason.HOST_KEY_CHANGED)
+                self._refuse_key()
             except EngineError as refusal:
                 return refusal
         return faults.explain(
@@ -382,29 +382,19 @@ class HostConnection:
             f"libvirt on {self.address} cannot be reached",
         )
 
-    def _refuse_key(self, reason: Reason) -> None:
+    def _refuse_key(self) -> None:
         """Raises HostKeyRefused with the key the host shows now, or HostLost."""
-        offered = read_offered_host_key(
-            self.address.hostname, self.address.port, self._settings.connect_timeout_s
+        check_key(
+            self.address,
+            read_offered_host_key(
+                self.address.hostname, self.address.port, self._settings.connect_timeout_s
+            ),
         )
-        if self.address.host_key and is_same_key(self.address.host_key, offered):
-            raise self._lost(
-                f"{self.address} showed another key a moment ago, and now the right one."
-            )
-        raise HostKeyRefused(
-            reason, _KEY_SENTENCES[reason].format(host=self.address), offered=offered
-        )
+        raise self._lost(f"{self.address} showed another key a moment ago, now the right one.")
 
     def _lost(self, message: str, step: str = "libvirt") -> HostLost:
         return HostLost(Reason.HOST_UNREACHABLE, message, step=step)
 
-
-_KEY_SENTENCES = {
-    Reason.HOST_KEY_UNKNOWN: "{host} has not been trusted yet. Compare its key with the one on the "
-    "host's own screen and accept it.",
-    Reason.HOST_KEY_CHANGED: "{host} shows another key than the one that was accepted. If the host "
-    "was made anew, accept the new key; if not, somebody may be in between.",
-}
 
 _SENTENCES = {
     "list": "The domains could not be listed",

@@ -35,7 +35,7 @@ def open_transport(address: HostAddress, key_file: Path, timeout_s: float) -> pa
     deadline = time.monotonic() + timeout_s
     transport = _greet(address, timeout_s, pinned=address.host_key)
     try:
-        _check_key(address, describe_key(transport.get_remote_server_key()))
+        check_key(address, describe_key(transport.get_remote_server_key()))
         _log_in(transport, address, key, max(0.5, deadline - time.monotonic()))
     except BaseException:
         transport.close()
@@ -122,6 +122,24 @@ def read_private_key(key_file: Path) -> paramiko.PKey:
         ) from error
 
 
+def check_key(address: HostAddress, offered: str) -> None:
+    """Raises HostKeyRefused unless this is the accepted key."""
+    if not address.host_key:
+        raise HostKeyRefused(
+            Reason.HOST_KEY_UNKNOWN,
+            f"{address} has not been trusted yet. Compare its key with the one on the host's "
+            "own screen and accept it.",
+            offered=offered,
+        )
+    if not is_same_key(address.host_key, offered):
+        raise HostKeyRefused(
+            Reason.HOST_KEY_CHANGED,
+            f"{address} shows another key than the one that was accepted. If the host was made "
+            "anew, accept the new key; if not, somebody may be in between.",
+            offered=offered,
+        )
+
+
 def _greet(address: HostAddress, timeout_s: float, *, pinned: str | None) -> paramiko.Transport:
     """Connects and exchanges keys; the transport is not logged in."""
     deadline = time.monotonic() + timeout_s
@@ -150,7 +168,7 @@ def _greet(address: HostAddress, timeout_s: float, *, pinned: str | None) -> par
         if pinned and isinstance(error, IncompatiblePeer):
             # It no longer has a key of the accepted type at all.
             offered = read_offered_host_key(address.hostname, address.port, timeout_s)
-            _check_key(address, offered)
+            check_key(address, offered)
         raise HostLost(
             Reason.HOST_UNREACHABLE,
             f"{address} answers, but not as an SSH server: {error or type(error).__name__}.",
@@ -165,23 +183,6 @@ def _prefer_key_type(transport: paramiko.Transport, key_type: str) -> None:
     types = [name for name in options.key_types if name in wanted]
     if types:
         options.key_types = types
-
-
-def _check_key(address: HostAddress, offered: str) -> None:
-    if not address.host_key:
-        raise HostKeyRefused(
-            Reason.HOST_KEY_UNKNOWN,
-            f"{address} has not been trusted yet. Compare its key with the one on the host's "
-            "own screen and accept it.",
-            offered=offered,
-        )
-    if not is_same_key(address.host_key, offered):
-        raise HostKeyRefused(
-            Reason.HOST_KEY_CHANGED,
-            f"{address} shows another key than the one that was accepted. If the host was made "
-            "anew, accept the new key; if not, somebody may be in between.",
-            offered=offered,
-        )
 
 
 def _log_in(
