@@ -11,7 +11,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from db.connection import Database
-from webapp import api, errors, headers, realtime
+from webapp import api, errors, headers, realtime, views
 from webapp.auth import csrf, sessions
 from webapp.auth.guards import current_user
 from webapp.extensions import Backend
@@ -31,7 +31,7 @@ def create_app(settings: WebSettings, database: Database) -> Flask:
     csrf.install(app)
     app.context_processor(lambda: {"current_user": current_user})
     api.register(app)
-    _register_pages(app)
+    views.register(app)
     realtime.register(app)
     if settings.trusted_proxies:
         count = settings.trusted_proxies
@@ -39,11 +39,3 @@ def create_app(settings: WebSettings, database: Database) -> Flask:
             app.wsgi_app, x_for=count, x_proto=count, x_host=count, x_port=count
         )
     return app
-
-
-def _register_pages(app: Flask) -> None:
-    from webapp import views
-
-    register = getattr(views, "register", None)
-    if register:
-        register(app)

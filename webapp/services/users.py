@@ -98,7 +98,15 @@ def add_user(handle: Database, user_id: str, role: str, password: str, name: str
     passwords.check_strength(password, user_id)
     # The credential first: an account without one could not be told from one that lost it.
     passwords.store(handle, user_id, password)
-    row = {
+    row = new_row(user_id, role, name)
+    answer = handle.run(r.table("users").insert(row, durability="hard"))
+    if answer["errors"]:
+        raise Conflict("Exists", f"The user {user_id!r} was made by somebody else just now.")
+    return True
+
+
+def new_row(user_id: str, role: str, name: str = "") -> dict[str, Any]:
+    return {
         "id": user_id,
         "name": name or user_id,
         "role": role,
@@ -109,10 +117,6 @@ def add_user(handle: Database, user_id: str, role: str, password: str, name: str
         "sessions_epoch": 1,
         "preferences": {},
     }
-    answer = handle.run(r.table("users").insert(row, durability="hard"))
-    if answer["errors"]:
-        raise Conflict("Exists", f"The user {user_id!r} was made by somebody else just now.")
-    return True
 
 
 def list_users(handle: Database) -> list[dict[str, Any]]:

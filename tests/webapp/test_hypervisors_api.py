@@ -1,0 +1,137 @@
+"""The API's hypervisors: administrators only, and what a host's row may hold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.webapp.conftest import Api, Rows
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOldKey"
+OFFERED = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINewKey"
+
+
+def test_people_who_are_no_administrators_get_403(ana: Api, rows: Rows) -> None:
+    rows.hypervisor()
+    for method, path, body in (
+        ("GET", "/hypervisors", None),
+        ("POST", "/hypervisors", {"id": "x", "hostname": "h"}),
+        ("GET", "/hypervisors/host-a", None),
+        ("GET", "/hypervisors/unknown", None),
+        ("PATCH", "/hypervisors/host-a", {"desired": {"state": "disabled"}}),
+        ("DELETE", "/hypervisors/host-a", None),
+    ):
+        answer = ana(method, path, body)
+        assert (answer.status_code, answer.json["reason"]) == (403, "AdministratorsOnly")
+    assert rows.get("host-a", "hypervisors")["desired"]["state"] == "enabled"
+
+
+def test_a_hypervisor_is_added_with_what_a_single_machine_needs(root: Api, rows: Rows) -> None:
+    answer = root("POST", "/hypervisors", {"id": "host-a", "hostname": "10.0.0.5"})
+    assert answer.status_code == 201, answer.json
+    assert answer.headers["Location"] == "/api/v1/hypervisors/host-a"
+    made = answer.json
+    assert made["observed"]["state"] == "offline"
+    assert made["desired"]["state"] == "enabled"
+    assert made["pools"] == ["default"]
+    assert made["viewer"]["port"] == 6080
+    row = rows.get("host-a", "hypervisors")
+    assert row["capabilities"] == {"hypervisor": True, "disk_operations": True}
+    assert [item["id"] for item in root("GET", "/hypervisors").json["items"]] == ["host-a"]
+    again = root("POST", "/hypervisors", {"id": "host-a", "hostname": "10.0.0.6"})
+    assert (again.status_code, again.json["reason"]) == (409, "Exists")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"hostname": "h"}, "id"),
+        ({"id": "Host A", "hostname": "h"}, "id"),
+        ({"id": "a", "hostname": "h; rm -rf /"}, "hostname"),
+        ({"id": "a", "hostname": "-oProxyCommand=x"}, "hostname"),
+        ({"id": "a", "hostname": "h", "port": 0}, "port"),
+        ({"id": "a", "hostname": "h", "port": "22"}, "port"),
+        ({"id": "a", "hostname": "h", "user": "root; id"}, "user"),
+        ({"id": "a", "hostname": "h", "pools": []}, "pools"),
+        ({"id": "a", "hostname": "h", "pools": ["no-such"]}, "pools"),
+        ({"id": "a", "hostname": "h", "host_key": "not a key\nat all"}, "host_key"),
+        (
+            {
+                "id": "a",
+                "hostname": "h",
+                "capabilities": {"hypervisor": False, "disk_operations": False},
+            },
+            "capabilities",
+        ),
+        ({"id": "a", "hostname": "h", "viewer": {"hostname": "a b"}}, "viewer.hostname"),
+        ({"id": "a", "hostname": "h", "observed": {}}, "observed"),
+    ],
+)
+def test_a_bad_hypervisor_is_refused_by_field(
+    root: Api, rows: Rows, body: dict[str, Any], field: str
+) -> None:
+    answer = root("POST", "/hypervisors", body)
+    assert (answer.status_code, answer.json["field"]) == (422, field), answer.json
+    assert rows.count("hypervisors") == 0
+
+
+def test_a_hypervisor_is_edited_and_wished(root: Api, rows: Rows) -> None:
+    rows.hypervisor()
+    edited = root(
+        "PATCH", "/hypervisors/host-a", {"port": 2222, "viewer": {"hostname": "v.example"}}
+    )
+    assert (edited.status_code, edited.json["port"]) == (202, 2222)
+    row = rows.get("host-a", "hypervisors")
+    assert row["viewer"]["hostname"] == "v.example"
+    assert row["viewer"]["port"] == 6090, "what was not given stays"
+    wished = root("PATCH", "/hypervisors/host-a", {"desired": {"state": "maintenance"}})
+    assert wished.json["desired"]["state"] == "maintenance"
+    first = rows.get("host-a", "hypervisors")["desired"]["at"]
+    root("PATCH", "/hypervisors/host-a", {"desired": {"state": "maintenance"}})
+    assert rows.get("host-a", "hypervisors")["desired"]["at"] > first, "repeating checks anew"
+    for bad in ({}, {"desired": {"state": "on"}}, {"desired": {"state": "enabled"}, "port": 1}):
+        assert root("PATCH", "/hypervisors/host-a", bad).status_code == 422
+    assert root("PATCH", "/hypervisors/nowhere", {"port": 1}).status_code == 404
+
+
+def test_only_the_key_the_host_offers_can_be_accepted(root: Api, rows: Rows) -> None:
+    rows.hypervisor(host_key=KEY)
+    rows.observe("host-a", "hypervisors", state="error", host_key_offered=OFFERED)
+    other = root("PATCH", "/hypervisors/host-a", {"host_key": KEY})
+    assert (other.status_code, other.json["reason"]) == (409, "HostKeyNotOffered")
+    before = rows.get("host-a", "hypervisors")["desired"]["at"]
+    accepted = root("PATCH", "/hypervisors/host-a", {"host_key": OFFERED})
+    assert (accepted.status_code, accepted.json["host_key"]) == (202, OFFERED)
+    assert rows.get("host-a", "hypervisors")["desired"]["at"] > before
+
+
+def test_a_hypervisor_in_use_is_not_deleted_without_force(root: Api, rows: Rows) -> None:
+    rows.hypervisor()
+    desktop = rows.running("ana")
+    refused = root("DELETE", "/hypervisors/host-a")
+    assert (refused.status_code, refused.json["reason"]) == (409, "InUse")
+    rows.observe(desktop["id"], state="stopped")
+    deleted = root("DELETE", "/hypervisors/host-a")
+    assert (deleted.status_code, deleted.json["desired"]["state"]) == (202, "deleted")
+    again = root("PATCH", "/hypervisors/host-a", {"desired": {"state": "enabled"}})
+    assert (again.status_code, again.json["reason"]) == (409, "BeingDeleted")
+
+
+def test_a_hypervisor_row_full_of_nonsense_is_still_shown(root: Api, rows: Rows) -> None:
+    rows.put(
+        "hypervisors",
+        {
+            "id": "odd",
+            "hostname": 5,
+            "port": "x",
+            "capabilities": [],
+            "viewer": "v",
+            "pools": "p",
+            "desired": "on",
+            "observed": {"state": ["online"], "checks": "none", "info": [1]},
+        },
+    )
+    shown = root("GET", "/hypervisors").json["items"][0]
+    assert shown["problem"]["field"] == "hostname"
+    assert shown["observed"]["state"] == "offline"

@@ -1,0 +1,118 @@
+"""The OpenAPI document and the API are the same thing: walked by reflection."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from flask import Flask
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from db.connection import r
+from tests.webapp.conftest import Api, Rows
+from tests.webapp.test_viewer_api import make_key
+from webapp.api import answers
+from webapp.api.operations import OPERATIONS, PREFIX
+from webapp.settings import WebSettings
+
+
+def test_every_route_of_the_api_is_described_and_nothing_else(app: Flask) -> None:
+    document = app.test_client().get("/api/v1/openapi.json").json
+    assert document["openapi"].startswith("3.1")
+    described = {
+        (path, method.upper()) for path, item in document["paths"].items() for method in item
+    }
+    routes = {
+        (re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule), method)
+        for rule in app.url_map.iter_rules()
+        if rule.rule.startswith("/api")
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    assert routes == described
+
+
+def test_every_reference_of_the_document_has_its_schema(app: Flask) -> None:
+    document = app.test_client().get("/api/v1/openapi.json").json
+    references = set(re.findall(r"#/components/schemas/(\w+)", str(document)))
+    assert references <= set(document["components"]["schemas"])
+    ids = [item["operationId"] for path in document["paths"].values() for item in path.values()]
+    assert len(ids) == len(set(ids))
+    for path, item in document["paths"].items():
+        for described in item.values():
+            named = {parameter["name"] for parameter in described.get("parameters", [])}
+            assert named == set(re.findall(r"{(\w+)}", path))
+            assert described["summary"]
+            assert any(status.startswith("2") for status in described["responses"])
+
+
+def test_every_declared_model_has_a_schema() -> None:
+    models = {model for item in OPERATIONS for model in (item.body, item.answer) if model}
+    assert models
+    wanted: Any = [(model, "validation") for model in models]
+    assert models_json_schema(wanted)
+
+
+@pytest.mark.parametrize("who", ["ana", "root"])
+def test_every_answer_is_of_its_declared_shape(
+    who: str, ana: Api, root: Api, rows: Rows, web_settings: WebSettings
+) -> None:
+    """Each operation is called; each answer validated against its model, where more is an error."""
+    make_key(web_settings.ticket_keys_dir, "k1")
+    api = ana if who == "ana" else root
+    template, desktop = rows.template(user=who), rows.running(who)
+    rows.hypervisor()
+    check = {"name": "ssh", "title": "SSH", "ok": True, "message": "ok", "duration_ms": 3.5}
+    rows.observe(
+        "host-a",
+        "hypervisors",
+        state="online",
+        checks=[check],
+        info={"cpus": 4, "kvm": False, "nested": {"not": "plain"}},
+        host_key_offered="ssh-ed25519 AAAAB",
+    )
+    rows.put(
+        "thumbnails", {"id": desktop["id"], "png": r.binary(b"\x89PNG\r\n\x1a\nx"), "at": r.now()}
+    )
+    failure = {"reason": "StartFailed", "message": "x", "terminal": False, "attempts": 2}
+    failed = rows.desktop(who, name="failed")
+    activity = {"name": "starting", "step": "define", "progress": 12.5}
+    rows.observe(failed["id"], state="stopped", failure=failure, activity=activity)
+    values = {"template_id": template["id"], "desktop_id": desktop["id"], "hypervisor_id": "host-a"}
+    bodies: dict[str, Any] = {
+        "create_token": {"username": "ben", "password": "ben's long password"},
+        "change_password": {"current_password": "wrong", "new_password": "long enough"},
+        "create_desktop": {"name": "x", "origin": {"template": template["id"]}},
+        "change_desktop": {"name": "y"},
+        "open_viewer": {"kind": "browser"},
+        "add_hypervisor": {"id": "host-b", "hostname": "10.0.0.6"},
+        "change_hypervisor": {"description": "z"},
+    }
+    late = ("delete_desktop", "delete_hypervisor", "revoke_token")
+    ordered = sorted(
+        OPERATIONS, key=lambda item: late.index(item.name) + 1 if item.name in late else 0
+    )
+    for item in ordered:
+        path = re.sub(r"<(\w+)>", lambda found: values[found[1]], item.path)
+        answer = api(item.method, path, bodies.get(item.name))
+        is_refused = (item.who == "admin" and who != "root") or item.name in (
+            "change_password",  # a wrong password on purpose: the token is still needed
+            "delete_hypervisor",  # a desktop runs on it
+        )
+        if is_refused:
+            assert answer.status_code in item.refusals, item.name
+            answers.ProblemDetails.model_validate(answer.json)
+            continue
+        assert answer.status_code == item.status, (item.name, answer.get_data(as_text=True))
+        assert answer.mimetype == item.media_type or item.status == 204
+        if item.answer is not None:
+            validate(item.answer, answer.json)
+
+
+def validate(model: type[BaseModel], value: Any) -> None:
+    model.model_validate(value, strict=False)
+
+
+def test_the_prefix_is_the_documented_one() -> None:
+    assert PREFIX == "/api/v1"
