@@ -1,4 +1,4 @@
-"""A quiet picture for what has no screen to show: mountains drawn from the id, always the same ones.
+"""A quiet picture for what has no screen to show: mountains drawn from the id, always the same.
 
 A desktop that is off and a template have no screenshot. Instead of one grey box for all, each id
 gets its own ridge lines, sky and hour of the day, so that people find their desktop by its look.
@@ -47,11 +47,13 @@ def draw_landscape(seed: str) -> str:
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}"'
-        ' preserveAspectRatio="xMidYMid slice"><defs><linearGradient id="s" x1="0" y1="0" x2="0" y2="1">'
+        ' preserveAspectRatio="xMidYMid slice"><defs>'
+        '<linearGradient id="s" x1="0" y1="0" x2="0" y2="1">'
         f'<stop offset="0" stop-color="{hour.sky[0]}"/>'
         f'<stop offset=".78" stop-color="{hour.sky[1]}"/></linearGradient></defs>'
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="url(#s)"/>'
-        f'<circle cx="{sun_x}" cy="{sun_y}" r="{sun_r}" fill="{hour.sun}" opacity=".9"/>{ridges}</svg>'
+        f'<circle cx="{sun_x}" cy="{sun_y}" r="{sun_r}" fill="{hour.sun}" opacity=".9"/>'
+        f"{ridges}</svg>"
     )
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from webapp.views.words import WORDS
 
@@ -132,8 +132,9 @@ class Bindings:
 
     def show(self, condition: str) -> Markup:
         """Attributes of an element that is there only while the condition holds."""
-        hidden = "" if holds(self.payload, condition) else " hidden"
-        return Markup('data-show="{}"{}').format(condition, Markup(hidden))
+        if holds(self.payload, condition):
+            return Markup('data-show="{}"').format(condition)
+        return Markup('data-show="{}" hidden').format(condition)
 
     def set(self, **rules: str) -> Markup:
         """Attributes taken from the payload: set(data_state="condition", href="/desktops/{id}").
@@ -154,4 +155,4 @@ def _element(tag: str, attributes: Mapping[str, str], text: str) -> Markup:
         Markup('{}="{}"').format(name.rstrip("_").replace("_", "-"), value)
         for name, value in attributes.items()
     ]
-    return Markup("<{0} {1}>{2}</{0}>").format(Markup(tag), Markup(" ").join(parts), escape(text))
+    return Markup("<{0} {1}>{2}</{0}>").format(tag, Markup(" ").join(parts), text)

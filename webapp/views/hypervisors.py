@@ -1,4 +1,4 @@
-"""The administrators' pages of hypervisors. What is done with one goes through the REST interface."""
+"""The administrators' pages of hypervisors. What is done with one goes through the REST API."""
 
 from __future__ import annotations
 

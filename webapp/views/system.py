@@ -1,4 +1,4 @@
-"""The administrators' page System: database, engine and its loops, hypervisors, what was left behind."""
+"""The administrators' page System: database, engine, its loops, hypervisors, what was left."""
 
 from __future__ import annotations
 

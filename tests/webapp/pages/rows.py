@@ -13,6 +13,10 @@ from db.states import Condition
 
 Row = dict[str, Any]
 
+NEW_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAMHU4XCoIYBgxHJFNCsXTeahBSPDkaBFVOf+5MwZ6yQ"
+NEW_KEY_FINGERPRINT = "SHA256:OJO59/0JjS8hzTv0yz5SfDLUFD6Wly6TAfGmcp+6uwg"
+"""As `ssh-keygen -lf` prints it."""
+
 NOW = datetime(2031, 1, 10, 9, 0, tzinfo=UTC)
 
 OBSERVED: dict[Condition, tuple[str, bool, Row]] = {
@@ -75,7 +79,7 @@ OBSERVED: dict[Condition, tuple[str, bool, Row]] = {
 """Condition -> wished state, whether that wish is finished, what is observed."""
 
 
-def desktop(name: str, condition: Condition, user: str = "maria", **fields: Any) -> Row:
+def desktop(name: str, condition: Condition, user: str = "ana", **fields: Any) -> Row:
     state, is_finished, observed = OBSERVED[condition]
     desired = {"state": state, "at": NOW}
     return {
@@ -99,7 +103,7 @@ def desktop(name: str, condition: Condition, user: str = "maria", **fields: Any)
     }
 
 
-def every_condition(user: str = "maria") -> list[Row]:
+def every_condition(user: str = "ana") -> list[Row]:
     return [desktop(f"Desktop {condition.value}", condition, user) for condition in OBSERVED]
 
 
@@ -154,7 +158,7 @@ def hypervisor_with_new_key(hypervisor_id: str) -> Row:
         "error",
         reason="HostKeyChanged",
         message="It shows another key.",
-        host_key_offered="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB==",
+        host_key_offered=NEW_KEY,
         retry_at=NOW + timedelta(seconds=30),
     )
 
