@@ -8,6 +8,7 @@ refuses an older one (Fenced).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from db.connection import Database, r
@@ -17,16 +18,26 @@ Written = Literal["written", "unchanged", "gone"]
 
 
 def write_observed(
-    database: Database, table: str, row_id: str, observed: dict[str, Any], *, epoch: int
+    database: Database,
+    table: str,
+    row_id: Any,
+    observed: dict[str, Any],
+    *,
+    epoch: int,
+    heal: bool = False,
 ) -> Written:
-    """Replace the row's whole `observed`. `epoch` is put into it. Raises Fenced."""
+    """Replace the row's whole `observed`. `epoch` is put into it. Raises Fenced.
+
+    `heal` writes over a higher epoch: for a caller who has just read in the lease that no newer
+    engine can have written it, so that a script did.
+    """
     value = {**observed, "epoch": epoch}
     answer = database.run(
         r.table(table)
         .get(row_id)
         .update(
             lambda row: r.branch(
-                row["observed"]["epoch"].default(0).gt(epoch),
+                r.and_(not heal, written_epoch(row).gt(epoch)),
                 r.error("fenced"),
                 {"observed": r.literal(value)},
             ),
@@ -36,9 +47,24 @@ def write_observed(
     return _outcome(answer, row_id)
 
 
-def remove_row(database: Database, table: str, row_id: str, *, epoch: int) -> Written:
+def written_epoch(row: Any) -> Any:
+    """The epoch in a row's `observed`, as a term; 0 where a script put something that is none."""
+    observed = row["observed"].default(None)
+    return r.branch(
+        observed.type_of().eq("OBJECT"),
+        r.do(
+            observed["epoch"].default(0),
+            lambda epoch: r.branch(epoch.type_of().eq("NUMBER"), epoch, 0),
+        ),
+        0,
+    )
+
+
+def remove_row(
+    database: Database, table: str, row_id: Any, *, epoch: int, final: bool = False
+) -> Written:
     """Remove a row whose wish `deleted` has been carried out. A row whose wish is not `deleted`
-    stays.
+    stays, unless its deletion had begun (`final`): then there is nothing left to keep it for.
     """
     answer = database.run(
         r.table(table)
@@ -47,9 +73,9 @@ def remove_row(database: Database, table: str, row_id: str, *, epoch: int) -> Wr
             lambda row: r.branch(
                 row.eq(None),
                 None,
-                row["observed"]["epoch"].default(0).gt(epoch),
+                written_epoch(row).gt(epoch),
                 r.error("fenced"),
-                row["desired"]["state"].default("").eq("deleted"),
+                r.or_(final, row["desired"]["state"].default("").eq("deleted")),
                 None,
                 row,
             ),
@@ -77,11 +103,27 @@ def put_record(
     _outcome(answer, str(record["id"]))
 
 
-def drop_record(database: Database, table: str, record_id: str) -> None:
+def put_records(
+    database: Database, table: str, records: list[dict[str, Any]], *, epoch: int
+) -> None:
+    """Replace several rows at once, softly: numbers and pictures that the next look makes anew."""
+    if records:
+        values = [{**record, "epoch": epoch} for record in records]
+        database.run(r.table(table).insert(values, conflict="replace", durability="soft"))
+
+
+def drop_record(database: Database, table: str, record_id: Any) -> None:
     database.run(r.table(table).get(record_id).delete(durability="hard"))
 
 
-def _outcome(answer: dict[str, Any], row_id: str) -> Written:
+def drop_records(database: Database, records: Iterable[tuple[str, Any]]) -> None:
+    """Drop several (table, id) in one round trip. Missing ones are no error."""
+    deletions = [r.table(table).get(key).delete(durability="hard") for table, key in records]
+    if deletions:
+        database.run(r.expr(deletions))
+
+
+def _outcome(answer: dict[str, Any], row_id: Any) -> Written:
     if answer["errors"]:
         if "fenced" in answer["first_error"]:
             raise Fenced(f"A newer engine has written {row_id}: this engine must stop.")

@@ -8,7 +8,7 @@ from typing import Any
 from db.connection import Database, r
 
 
-def get_row(database: Database, table: str, row_id: str) -> dict[str, Any] | None:
+def get_row(database: Database, table: str, row_id: Any) -> dict[str, Any] | None:
     row: dict[str, Any] | None = database.run(r.table(table).get(row_id))
     return row
 
@@ -33,7 +33,30 @@ def list_children(database: Database, template_id: str) -> list[dict[str, Any]]:
     return list_by_index(database, "domains", "template", template_id)
 
 
+def list_wishes_of_children(database: Database, template_id: str) -> list[dict[str, Any]]:
+    """Of each domain built upon this template {id, desired}: enough to count them."""
+    query = r.table("domains").get_all(template_id, index="template")
+    wishes: list[dict[str, Any]] = database.run(query.pluck("id", "desired"))
+    return wishes
+
+
 def read_engine(database: Database) -> dict[str, Any]:
     """{"lease": row or None, "ticks": row or None}: who is active and how its loops do."""
     rows = {row["id"]: row for row in get_rows(database, "engine", ["lease", "ticks"])}
     return {"lease": rows.get("lease"), "ticks": rows.get("ticks")}
+
+
+def read_domain(database: Database, domain_id: Any) -> dict[str, Any]:
+    """{"row": the domain or None, "disks": its records in the ledger, "last_host": where it was
+    started last}: all that is known of it, in one round trip.
+    """
+    answer: dict[str, Any] = database.run(
+        r.expr(
+            {
+                "row": r.table("domains").get(domain_id),
+                "disks": r.table("disks").get_all(domain_id, index="domain").coerce_to("array"),
+                "last_host": r.table("consoles").get(domain_id)["hypervisor"].default(None),
+            }
+        )
+    )
+    return answer

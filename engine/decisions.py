@@ -13,7 +13,7 @@ terminal one waits for a new wish; meanwhile what is seen is still reported.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -118,6 +118,14 @@ class Sight:
     reason: str | None = None
     message: str | None = None
     pending: bool = False
+
+    @property
+    def may_run(self) -> bool:
+        """It runs, or nobody knows: what belongs to a running guest still means something."""
+        return self.state in (Observed.STARTED, Observed.PAUSED, Observed.UNKNOWN)
+
+
+NEVER_MADE = Sight(Observed.ABSENT)
 
 
 @dataclass(frozen=True)
@@ -245,6 +253,9 @@ def decide(row: Mapping[str, Any], facts: Facts, now: datetime) -> Decision:
     """The next action for a valid row (db/rowcheck.py has judged it)."""
     observed = observed_of(row)
     wish = read_wish(row["desired"])
+    if facts.deletion_begun:
+        # Once begun it is final, whatever a script wishes since.
+        wish = replace(wish, state=Desired.DELETED)
     sight = see(row, facts)
     case = _Case(row, observed, wish, not is_handled(wish, observed), sight, facts, now)
     return Decision(sight, wish, _gate(case) or RULES[wish.state, sight.state](case))
@@ -256,10 +267,20 @@ def observed_of(row: Mapping[str, Any]) -> dict[str, Any]:
     return dict(observed) if isinstance(observed, Mapping) else {}
 
 
+def needs_room(row: Mapping[str, Any]) -> bool:
+    """Whether it may have to be placed: for who gathers the facts."""
+    return read_wish(row["desired"]).state is Desired.STARTED
+
+
+def is_wished_away(row: Mapping[str, Any]) -> bool:
+    desired = row.get("desired")
+    return isinstance(desired, Mapping) and desired.get("state") == Desired.DELETED
+
+
 def see(row: Mapping[str, Any], facts: Facts) -> Sight:
     """What the domain is, whatever `observed` claims: hosts first, then the ledger."""
     observed = observed_of(row)
-    recorded = _recorded_host(observed, facts)
+    recorded = recorded_host(observed, facts.last_host)
     active = {host: POWER[word] for host, word in facts.seen.items() if word in POWER}
     if active:
         host = recorded if recorded in active else min(active)
@@ -281,12 +302,12 @@ def see(row: Mapping[str, Any], facts: Facts) -> Sight:
     return Sight(Observed.STOPPED, None, reason, message)
 
 
-def _recorded_host(observed: Mapping[str, Any], facts: Facts) -> str | None:
+def recorded_host(observed: Mapping[str, Any], last_host: str | None) -> str | None:
     """Where it was placed. The engine's own record speaks where `observed` was emptied."""
     recorded = observed.get("hypervisor")
     if isinstance(recorded, str) and recorded:
         return recorded
-    return None if "epoch" in observed else facts.last_host
+    return None if "epoch" in observed else last_host
 
 
 def _last_state(observed: Mapping[str, Any]) -> Observed:

@@ -200,7 +200,7 @@ def test_whatever_the_facts_nothing_is_lost() -> None:
             where = (case, facts, decision)
             checked += 1
             if isinstance(action, DeleteDisks | RemoveRow | Forget):
-                assert case["desired"] is Desired.DELETED, where
+                assert case["desired"] is Desired.DELETED or facts.deletion_begun, where
                 assert not facts.children or facts.deletion_begun, where
             if isinstance(action, DeleteDisks | RemoveRow):
                 assert sight.state in (Observed.STOPPED, Observed.ABSENT), where
@@ -213,6 +213,7 @@ def test_whatever_the_facts_nothing_is_lost() -> None:
                 assert action.disks == facts.unmade_disks, where
                 assert sight.state is not Observed.UNKNOWN, where
                 assert case["desired"] is not Desired.DELETED, where
+                assert not facts.deletion_begun, where
             if isinstance(action, Start):
                 assert case["desired"] is Desired.STARTED, where
                 assert sight.state is Observed.STOPPED, where
@@ -221,7 +222,8 @@ def test_whatever_the_facts_nothing_is_lost() -> None:
                 assert sight.state in (Observed.STARTED, Observed.PAUSED), where
                 assert action.hypervisor in facts.seen, where
             if isinstance(action, PowerOff):
-                assert case["desired"] in (Desired.STOPPED, Desired.DELETED), where
+                wished_down = case["desired"] in (Desired.STOPPED, Desired.DELETED)
+                assert wished_down or facts.deletion_begun, where
             if facts.foreign:
                 assert isinstance(action, Fail | Hold), where
             if sight.state is Observed.UNKNOWN:
@@ -233,6 +235,14 @@ def test_a_deletion_that_has_begun_is_final() -> None:
     facts = dataclasses.replace(FACTS_OF[Observed.STOPPED], children=3, deletion_begun=True)
     decision = decide_for(Desired.DELETED, Observed.STOPPED, facts, kind=Kind.TEMPLATE)
     assert isinstance(decision.action, DeleteDisks)
+
+
+@pytest.mark.parametrize("desired", list(Desired))
+def test_no_later_wish_stops_a_deletion_that_has_begun(desired: Desired) -> None:
+    facts = dataclasses.replace(FACTS_OF[Observed.STOPPED], deletion_begun=True)
+    for handled in (False, True):
+        decision = decide_for(desired, Observed.STOPPED, facts, handled=handled)
+        assert isinstance(decision.action, DeleteDisks)
 
 
 def test_a_template_in_use_is_not_deleted_and_the_number_is_named() -> None:

@@ -1,0 +1,214 @@
+"""What a hypervisor is fit for, found by its checks, and how that is shown in its row.
+
+The two healths of a host (running desktops, working on disks) are separate: each is what the checks
+that affect it say, and a host without libvirt may still work on disks. Some checks only degrade:
+they are shown, but keep no desktop from starting. Used by engine/unit.py, whose keeper loop is the
+only one to call it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from db.documents import HypervisorCheck
+from db.errors import DatabaseUnavailable
+from db.states import HypervisorState
+from engine.errors import EngineError, HostKeyRefused, HostLost
+from engine.hypervisor.checks import run_checks
+from engine.hypervisor.host import HostAddress
+from engine.settings import EngineSettings
+
+DEGRADING = frozenset({"viewer", "clock"})
+"""Checks that are shown but keep no desktop from starting."""
+
+
+@dataclass(frozen=True)
+class UnitRow:
+    """What of its row makes a unit: another value is another unit."""
+
+    address: HostAddress
+    runs_desktops: bool
+    works_on_disks: bool
+    pools: frozenset[str]
+    limits: tuple[tuple[str, int], ...]
+    viewer: tuple[str, int] | None
+    """Where its websocket proxy should answer, if not where the host says."""
+    paths: tuple[tuple[str, str], ...]
+    """(pool, path) of the storage it is to have."""
+    takes_new: bool
+    """False in maintenance: what runs goes on, nothing new is placed."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `hypervisors.observed` shows; see db/documents.ObservedHypervisor."""
+
+    state: HypervisorState
+    virtualization: str
+    disk_operations: str
+    reason: str | None = None
+    message: str | None = None
+    host_key_offered: str | None = None
+    checks: tuple[HypervisorCheck, ...] = ()
+    info: Mapping[str, Any] = field(default_factory=dict)
+    retry_in_s: float | None = None
+
+
+@dataclass(frozen=True)
+class UnitDoor:
+    """What a unit tells and asks the rest of the engine. All may be called on any thread."""
+
+    on_event: Callable[[str], None]
+    """A domain to look at."""
+    on_change: Callable[[str], None]
+    """What can be known of this host, or done there, has changed."""
+    write: Callable[[str, Report], None]
+    """Into the row. Raises DatabaseUnavailable."""
+    read_marks: Callable[[UnitRow], dict[str, str | None]]
+    """Storage path -> the id its marker was recorded with."""
+
+
+class Health:
+    def __init__(
+        self, row: UnitRow, settings: EngineSettings, installation: str, door: UnitDoor
+    ) -> None:
+        self._row, self._settings = row, settings
+        self._installation, self._door = installation, door
+        self._checks: tuple[HypervisorCheck, ...] = ()
+        self._unwritten: Report | None = None
+        self.runs_desktops = False
+        """The checks say so; until then nothing is placed there."""
+        self.works_on_disks = False
+
+    @property
+    def is_known(self) -> bool:
+        return bool(self._checks)
+
+    def is_well(self) -> bool:
+        """It does all that its row wants of it."""
+        return (self.runs_desktops, self.works_on_disks) == (
+            self._row.runs_desktops,
+            self._row.works_on_disks,
+        )
+
+    def check(self, beat: Callable[[], None], info: Mapping[str, Any], *, live: bool) -> None:
+        """Run the checks of a connected host and report. `live`: shown one by one."""
+        if live:
+            self._report(self._compose(HypervisorState.CONNECTING, (), info))
+        self._run(beat, info, live=live)
+        self._judge(connected=True)
+        failed = [check for check in self._checks if not check["ok"]]
+        first = min(failed, key=lambda check: check["name"] in DEGRADING, default=None)
+        self._report(
+            self._compose(
+                HypervisorState.ONLINE if self.is_well() else HypervisorState.ERROR,
+                self._checks,
+                info,
+                reason="CheckFailed" if first else None,
+                message=f"{first['message']} {first['remedy']}".strip() if first else None,
+            )
+        )
+
+    def lose(self) -> None:
+        """It cannot be asked. What is known of its disks comes with the next checks."""
+        self.runs_desktops = self.works_on_disks = False
+
+    def explain_loss(
+        self,
+        beat: Callable[[], None],
+        info: Mapping[str, Any],
+        error: EngineError,
+        retry_in_s: float,
+    ) -> None:
+        """Find out by the checks what is wrong, and report it."""
+        self._run(beat, info, live=False)
+        self._judge(connected=False)
+        lost = isinstance(error, HostLost)
+        self._report(
+            self._compose(
+                HypervisorState.OFFLINE if lost else HypervisorState.ERROR,
+                self._checks,
+                info,
+                broken="offline" if lost else "error",
+                reason=error.reason,
+                message=error.message,
+                host_key_offered=error.offered if isinstance(error, HostKeyRefused) else None,
+                retry_in_s=retry_in_s,
+            )
+        )
+
+    def write_again(self) -> None:
+        """What could not be written while the database was away."""
+        if self._unwritten is not None:
+            self._report(self._unwritten)
+
+    def _run(self, beat: Callable[[], None], info: Mapping[str, Any], *, live: bool) -> None:
+        done: list[HypervisorCheck] = []
+
+        def show(check: HypervisorCheck) -> None:
+            beat()
+            done.append(check)
+            if live:
+                self._report(self._compose(HypervisorState.CONNECTING, tuple(done), info))
+
+        try:
+            marks = self._door.read_marks(self._row)
+        except DatabaseUnavailable:
+            return
+        self._checks = tuple(
+            run_checks(
+                self._row.address,
+                self._settings,
+                {
+                    "hypervisor": self._row.runs_desktops,
+                    "disk_operations": self._row.works_on_disks,
+                },
+                marks,
+                on_check=show,
+                installation=self._installation,
+                viewer=self._row.viewer,
+            )
+        )
+
+    def _judge(self, *, connected: bool) -> None:
+        before = (self.runs_desktops, self.works_on_disks)
+        self.runs_desktops = (
+            connected and self._row.runs_desktops and self._passes("virtualization")
+        )
+        self.works_on_disks = self._row.works_on_disks and self._passes("disk_operations")
+        if before != (self.runs_desktops, self.works_on_disks):
+            self._door.on_change(self._row.address.id)
+
+    def _passes(self, health: str) -> bool:
+        mine = [check for check in self._checks if check["affects"] in (health, "both")]
+        return bool(mine) and all(check["ok"] or check["name"] in DEGRADING for check in mine)
+
+    def _compose(
+        self,
+        state: HypervisorState,
+        checks: tuple[HypervisorCheck, ...],
+        info: Mapping[str, Any],
+        *,
+        broken: str = "error",
+        **more: Any,
+    ) -> Report:
+        def word(wanted: bool, works: bool) -> str:
+            return ("online" if works else broken) if wanted else "off"
+
+        return Report(
+            state,
+            word(self._row.runs_desktops, self.runs_desktops),
+            word(self._row.works_on_disks, self.works_on_disks),
+            checks=checks,
+            info=info,
+            **more,
+        )
+
+    def _report(self, report: Report) -> None:
+        self._unwritten = None
+        try:
+            self._door.write(self._row.address.id, report)
+        except DatabaseUnavailable:
+            self._unwritten = report

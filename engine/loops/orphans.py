@@ -1,0 +1,151 @@
+"""Lists what belongs to no row: domains on hosts, files on storage, records in the ledger.
+
+A row that was removed straight from its table leaves its domain and its disks behind. They are put
+into table `orphans`, for an administrator to look at, and nothing here ever touches them; what
+carries another installation's id is marked as not ours. Only hosts that are connected and storage
+whose marker is ours are looked at, and every suspect is looked up in the database itself, because
+the caches may lag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from db import observed as door
+from db import queries
+from db.errors import DatabaseUnavailable
+from db.logs import get_logger
+from engine.decisions import Knowledge
+from engine.errors import EngineError
+from engine.reconcilers import Context
+from engine.reconcilers.disk_places import DiskSite, prove_storage
+from engine.storage.paths import split_disk_path
+from engine.supervisor import Beat
+from engine.unit import Unit
+
+log = get_logger(__name__)
+
+FIRST_S = 20.0
+EVERY_S = 300.0
+
+
+class Orphans:
+    def __init__(self, context: Context) -> None:
+        self._c = context
+
+    def search(self, beat: Beat) -> None:
+        """The loop."""
+        pause_s = FIRST_S
+        while _wait(beat, pause_s):
+            pause_s = EVERY_S
+            try:
+                self.look(beat)
+            except DatabaseUnavailable as error:
+                log.warning("orphans_not_listed", error=str(error))
+
+    def look(self, beat: Beat) -> None:
+        """One round over everything that can be looked at now."""
+        found: dict[str, dict[str, Any]] = {}
+        looked_at: set[str] = set()
+        for unit in self._c.units.all():
+            beat.beat()
+            if unit.knowledge is Knowledge.LISTED:
+                looked_at.add(f"domain {unit.id}")
+                found |= self._domains_of(unit)
+        for site in self._sites():
+            beat.beat()
+            try:
+                found |= self._files_of(site)
+                looked_at.add(f"file {site.path}")
+            except EngineError as error:
+                log.info("storage_not_listed", path=site.path, error=error.message)
+        self._publish(found, looked_at)
+
+    def _domains_of(self, unit: Unit) -> dict[str, dict[str, Any]]:
+        seen = {one.uuid: one for one in unit.listed()}
+        unknown = self._without_row(seen)
+        orphans = {}
+        for domain_id in unknown:
+            ours = not unit.is_foreign(seen[domain_id])
+            orphans[f"{unit.id}/{domain_id}"] = {
+                "kind": "domain",
+                "hypervisor": unit.id,
+                "path": None,
+                "domain": domain_id,
+                "ours": ours,
+                "message": "It runs, but there is no desktop of this id."
+                if ours
+                else "It runs, and was not started by this installation.",
+            }
+        return orphans
+
+    def _sites(self) -> Iterable[DiskSite]:
+        """Every storage path once, with a host that works on it."""
+        sites: dict[str, DiskSite] = {}
+        for unit in self._c.units.all():
+            if unit.works_on_disks:
+                for pool, path in unit.row.paths:
+                    sites.setdefault(path, DiskSite(pool, path, unit))
+        return sites.values()
+
+    def _files_of(self, site: DiskSite) -> dict[str, dict[str, Any]]:
+        mark = queries.get_row(self._c.database, "storage_marks", f"{site.pool}:{site.path}")
+        if mark is None:
+            return {}
+        prove_storage(self._c, site, make=False)
+        paths = {
+            path: split_disk_path(path).domain_id for path in site.unit.disks.list_disks(site.path)
+        }
+        unknown = self._without_row(set(paths.values()))
+        return {
+            path: {
+                "kind": "file",
+                "hypervisor": site.unit.id,
+                "path": path,
+                "domain": domain_id,
+                "ours": True,
+                "message": "A disk of a desktop or template that is not there any more.",
+            }
+            for path, domain_id in paths.items()
+            if domain_id in unknown
+        }
+
+    def _without_row(self, ids: Iterable[str]) -> set[str]:
+        suspects = {one for one in ids if self._c.watcher.domains.get(one) is None}
+        there = {row["id"] for row in queries.get_rows(self._c.database, "domains", suspects)}
+        return suspects - there
+
+    def _publish(self, found: Mapping[str, Mapping[str, Any]], looked_at: set[str]) -> None:
+        """Add what is new, and take off the list what was looked for and is gone."""
+        listed = {row["id"]: row for row in queries.list_rows(self._c.database, "orphans")}
+        now = self._c.now()
+        new = [
+            {**orphan, "id": key, "at": now} for key, orphan in found.items() if key not in listed
+        ]
+        gone = [
+            ("orphans", key)
+            for key, row in listed.items()
+            if key not in found and _place_of(row) in looked_at
+        ]
+        self._c.lease.check()
+        door.put_records(self._c.database, "orphans", new, epoch=self._c.lease.epoch)
+        door.drop_records(self._c.database, gone)
+        if new or gone:
+            log.info("orphans", new=len(new), gone=len(gone), listed=len(found))
+
+
+def _place_of(row: Mapping[str, Any]) -> str:
+    """What has to be looked at to know whether this orphan is still there."""
+    if row.get("kind") == "domain":
+        return f"domain {row.get('hypervisor')}"
+    return f"file {str(row.get('path')).rsplit('/', 2)[0]}"
+
+
+def _wait(beat: Beat, pause_s: float) -> bool:
+    waited_s = 0.0
+    while waited_s < pause_s:
+        if not beat.wait(1.0):
+            return False
+        waited_s += 1.0
+    return True

@@ -1,0 +1,140 @@
+"""Which path of the pool a disk lies on, and which host works on it.
+
+A new disk goes to a path of the pool chosen by use and weight among those that some host can work
+on now; a disk that was made lies where the ledger says, as long as that is inside the pool. The
+storage's marks (what marker was found on which path) are kept in table `storage_marks`, so that a
+storage that is not mounted is never mistaken for an empty one. Used by the disk reconciler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from db import observed as door
+from db import queries
+from db.states import Kind
+from engine.errors import Terminal
+from engine.reconcilers import Context
+from engine.storage.paths import USE_OF_KIND, choose_pool_path, place_disk, split_disk_path
+from engine.unit import Unit
+
+
+@dataclass(frozen=True)
+class DiskSite:
+    """A path of a pool and a host that works on it."""
+
+    pool: str
+    path: str
+    unit: Unit
+
+    def disk(self, domain_id: str, disk_id: str) -> str:
+        return place_disk(self.path, domain_id, disk_id).path
+
+
+def pool_of(row: Mapping[str, Any]) -> str:
+    return str((row.get("placement") or {}).get("pool") or "default")
+
+
+def find_site(context: Context, row: Mapping[str, Any]) -> tuple[DiskSite | None, str | None]:
+    """Where new disks of this row go, or why nowhere."""
+    pool_id = pool_of(row)
+    pool = context.watcher.pools.get(pool_id)
+    if pool is None:
+        return None, f"There is no pool {pool_id!r}."
+    hosts = _disk_hosts(context, pool_id)
+    if not hosts:
+        return None, f"No host that works on disks is online in the pool {pool_id!r}."
+    use = USE_OF_KIND[Kind(str(row["kind"]))]
+    chosen = choose_pool_path(pool, use, str(row["id"]), set(hosts))
+    if chosen is None:
+        return None, f"The pool {pool_id!r} has no path for {use} that an online host works on."
+    unit = _host_for(chosen, hosts)
+    return DiskSite(pool_id, str(chosen["path"]), unit), None
+
+
+def find_site_of_records(
+    context: Context, row: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
+) -> tuple[DiskSite | None, str | None]:
+    """Where the disks lie that were made, or why nobody can work on them now. Several paths of one
+    row are worked on from one host.
+    """
+    paths = [str(record["path"]) for record in records] or sorted(shown_disks_of(row).values())
+    if not paths:
+        return None, None
+    pool_id = next((str(r["pool"]) for r in records if r.get("pool")), pool_of(row))
+    pool = context.watcher.pools.get(pool_id)
+    if pool is None:
+        return None, f"There is no pool {pool_id!r}."
+    where = split_disk_path(paths[0]).pool_path
+    hosts = _disk_hosts(context, pool_id)
+    entry = next((one for one in pool_paths(pool) if one.get("path") == where), None)
+    if entry is None:
+        return None, f"The pool {pool_id!r} no longer has the path {where}."
+    able = set(entry.get("disk_operations") or hosts) & set(hosts)
+    if not able:
+        return None, f"No host that works on the disks in {where} is online."
+    return DiskSite(pool_id, where, hosts[min(able)]), None
+
+
+def shown_disks_of(row: Mapping[str, Any]) -> dict[str, str]:
+    """Disk id -> path as `observed` has them, for a row whose ledger was emptied. Only those that
+    can be this row's own: a script may have written anything there.
+    """
+    observed = row.get("observed")
+    disks = observed.get("disks") if isinstance(observed, Mapping) else None
+    found: dict[str, str] = {}
+    for disk in disks if isinstance(disks, list) else ():
+        try:
+            place = split_disk_path(str(disk["path"]))
+        except (Terminal, KeyError, TypeError):
+            continue
+        if place.domain_id == row.get("id"):
+            found[place.disk_id] = place.path
+    return found
+
+
+def pool_paths(pool: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+    paths = pool.get("paths") if pool else None
+    uses = paths.values() if isinstance(paths, Mapping) else ()
+    return [entry for use in uses for entry in use if isinstance(entry, Mapping)]
+
+
+def all_paths(pool: Mapping[str, Any] | None) -> set[str]:
+    return {str(entry["path"]) for entry in pool_paths(pool) if entry.get("path")}
+
+
+def prove_storage(context: Context, site: DiskSite, *, make: bool) -> None:
+    """The right storage is mounted, or WrongStorage. `make`: mark a path never used before."""
+    mark_id = f"{site.pool}:{site.path}"
+    row = queries.get_row(context.database, "storage_marks", mark_id)
+    recorded = str(row["path_id"]) if row else None
+    if not make:
+        site.unit.disks.check_marker(site.path, site.pool, recorded)
+        return
+    if recorded is not None and site.unit.has_proved(site.path):
+        return
+    found = site.unit.disks.ensure_marker(site.path, site.pool, recorded)
+    if recorded is None:
+        record = {"id": mark_id, "pool": site.pool, "path": site.path, "path_id": found}
+        door.put_record(
+            context.database,
+            "storage_marks",
+            {**record, "at": context.now()},
+            epoch=context.lease.epoch,
+        )
+    site.unit.note_proved(site.path)
+
+
+def _disk_hosts(context: Context, pool_id: str) -> dict[str, Unit]:
+    return {
+        unit.id: unit
+        for unit in context.units.all()
+        if unit.works_on_disks and pool_id in unit.row.pools
+    }
+
+
+def _host_for(entry: Mapping[str, Any], hosts: Mapping[str, Unit]) -> Unit:
+    able = set(entry.get("disk_operations") or hosts) & set(hosts)
+    return hosts[min(able)]

@@ -1,0 +1,229 @@
+"""One domain, from key to row: read it, gather the facts, decide, do it, write what came of it.
+
+The loop goes on as long as a step brings the row further, so a start is one visit and not five. An
+action that needs a host moves to that host's lane first. Errors become `observed.failure` here, in
+the two kinds they were raised in; a lost host is no failure of the domain but a fact, seen the next
+time round. Called by engine/controller.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from db.logs import get_logger
+from db.rowcheck import RowProblem, check_domain, is_uuid
+from db.states import Reason
+from engine.decisions import (
+    NEVER_MADE,
+    AskShutdown,
+    CreateDisks,
+    Decision,
+    DeleteDisks,
+    Facts,
+    Fail,
+    Forget,
+    Hold,
+    PowerOff,
+    RemoveRow,
+    Rest,
+    Resume,
+    Start,
+    Suspend,
+    Wait,
+    decide,
+    observed_of,
+    see,
+)
+from engine.disk_locks import Held
+from engine.errors import EngineError, HostLost, Terminal
+from engine.reconcilers import Context, Outcome
+from engine.reconcilers.domain_disks import Disks
+from engine.reconcilers.domain_facts import Elsewhere, Reading, gather, look_around, read
+from engine.reconcilers.domain_power import Power, shown_disks, shown_interfaces
+from engine.reconcilers.observation import Changes, compose, failure_of, invalid_row
+from engine.workqueue import Key
+
+log = get_logger(__name__)
+
+STEPS_MAX = 12
+"""More steps than any wish needs: a row that goes round in circles lets others have a turn."""
+HELD_AGAIN_S = 2.0
+OF_A_RUNNING_GUEST = ("consoles", "thumbnails", "domain_stats")
+
+
+class DomainReconciler:
+    def __init__(self, context: Context) -> None:
+        self._c = context
+        self._power = Power(context)
+        self._disks = Disks(context)
+
+    def reconcile(self, key: Key, lane: str) -> Outcome:
+        powered_off = False
+        for _ in range(STEPS_MAX):
+            mark = self._c.topics.mark()
+            reading = read(self._c, key.id)
+            if reading is None:
+                return self._forget(key)
+            try:
+                problem = check_domain(reading.row)
+                if problem is not None:
+                    return self._report_invalid(reading, lane, problem)
+                facts = replace(
+                    gather(self._c, reading, lane),
+                    powered_off=powered_off,
+                    asked_at=self._power.asked_at(reading.id),
+                )
+                decision = decide(reading.row, facts, self._c.now())
+                outcome = self._perform(reading, decision, facts, lane)
+            except Elsewhere as elsewhere:
+                return Outcome(move_to=elsewhere.lane)
+            finally:
+                self._c.room.release(key.id)
+            if outcome is not None:
+                return replace(outcome, mark=mark)
+            powered_off = powered_off or isinstance(decision.action, PowerOff)
+        log.warning("reconcile_in_circles", key=str(key))
+        return Outcome(again_s=5.0)
+
+    def _perform(
+        self, reading: Reading, decision: Decision, facts: Facts, lane: str
+    ) -> Outcome | None:
+        """None: it got further, decide again."""
+        try:
+            return self._act(reading, decision, facts, lane)
+        except HostLost as error:
+            log.info("host_lost_in_step", domain=reading.id, error=str(error))
+            return Outcome(again_s=1.0)
+        except Held as held:
+            return Outcome(again_s=HELD_AGAIN_S, topics=(held.topic,))
+        except EngineError as error:
+            return self._fail(reading, decision, error)
+
+    def _act(self, reading: Reading, decision: Decision, facts: Facts, lane: str) -> Outcome | None:
+        match decision.action:
+            case Rest(finished, until):
+                return self._rest(reading, decision, facts, finished, until)
+            case Hold(topics):
+                return Outcome(topics=topics)
+            case Wait() as wait:
+                return self._wait(reading, decision, wait)
+            case Fail(reason, message):
+                return self._fail(reading, decision, Terminal(reason, message))
+            case CreateDisks(disk_ids):
+                self._disks.create(reading, decision, disk_ids, lane)
+                return None
+            case Start(hypervisor):
+                return self._power.start(reading, decision, hypervisor, lane)
+            case AskShutdown(hypervisor, deadline):
+                return self._power.ask_shutdown(reading, decision, hypervisor, deadline, lane)
+            case PowerOff(hypervisor):
+                self._power.power_off(reading, hypervisor, lane)
+                return None
+            case Suspend(hypervisor):
+                self._power.suspend(reading, hypervisor, lane)
+                return None
+            case Resume(hypervisor):
+                self._power.resume(reading, hypervisor, lane)
+                return None
+            case DeleteDisks():
+                return self._disks.delete(reading, decision, lane)
+            case RemoveRow():
+                return self._disks.remove_row(reading)
+            case Forget(hypervisor):
+                return self._disks.forget(reading, hypervisor)
+
+    def _rest(
+        self,
+        reading: Reading,
+        decision: Decision,
+        facts: Facts,
+        finished: bool,
+        until: datetime | None,
+    ) -> Outcome:
+        sight = decision.sight
+        changes = self._shown(reading)
+        if sight.hypervisor in facts.seen and self._lacks_console(reading, sight.hypervisor):
+            changes |= self._power.adopt(reading, sight.hypervisor)
+        if finished:
+            changes["finished"] = decision.wish
+        elif not sight.may_run:
+            changes["activity"] = None
+        self._write(reading, decision, changes)
+        if not sight.may_run:
+            self._clear_console(reading)
+        again_s = None if until is None else max(0.05, (until - self._c.now()).total_seconds())
+        return Outcome(again_s=again_s)
+
+    def _wait(self, reading: Reading, decision: Decision, wait: Wait) -> Outcome:
+        changes: dict[str, Any] = {"reason": wait.reason, "message": wait.message}
+        if not decision.sight.may_run:
+            changes |= {"activity": None, "failure": None}
+        self._write(reading, decision, {**self._shown(reading), **changes})
+        return Outcome(topics=wait.topics)
+
+    def _fail(self, reading: Reading, decision: Decision, error: EngineError) -> Outcome:
+        """Show the error in the row; where it is transient come back when it may help."""
+        action, now = decision.action, self._c.now()
+        if error.reason == Reason.DISK_MISSING and isinstance(action, Start):
+            error = self._disks.diagnose(reading, error)
+        host = getattr(action, "hypervisor", None)
+        failure = failure_of(error, reading.row, decision.wish, now, host)
+        log.warning(
+            "step_failed",
+            domain=reading.id,
+            action=type(action).__name__,
+            reason=error.reason,
+            terminal=error.terminal,
+            error=error.message,
+        )
+        changes: dict[str, Any] = {"reason": error.reason, "message": error.message}
+        if error.terminal:
+            changes["finished"] = decision.wish
+        elif not decision.sight.may_run:
+            changes["activity"] = None
+        self._write(reading, decision, {**self._shown(reading), **changes, "failure": failure})
+        retry_at = failure.get("retry_at")
+        return Outcome() if retry_at is None else Outcome((retry_at - now).total_seconds())
+
+    def _report_invalid(self, reading: Reading, lane: str, problem: RowProblem) -> Outcome:
+        """The row cannot be acted upon; what is seen of it is still told."""
+        row = reading.row
+        known = isinstance(row["id"], str) and is_uuid(row["id"])
+        sight = see(row, look_around(self._c, reading, lane)) if known else NEVER_MADE
+        if sight.pending:
+            return Outcome(topics=(f"host/{sight.hypervisor}",))
+        changes = Changes(
+            failure=invalid_row(problem.field, problem.message),
+            reason=Reason.INVALID_ROW,
+            message=problem.message,
+        )
+        self._c.write_domain(row, compose(row, sight, changes, self._c.now()))
+        return Outcome()
+
+    def _shown(self, reading: Reading) -> dict[str, Any]:
+        """What `observed` repeats of the ledger and derives from the row."""
+        changes: dict[str, Any] = {"interfaces": shown_interfaces(reading.row)}
+        if reading.records:
+            changes["disks"] = shown_disks(reading)
+        return changes
+
+    def _lacks_console(self, reading: Reading, hypervisor: str | None) -> bool:
+        viewer = observed_of(reading.row).get("viewer")
+        known = viewer.get("hypervisor") if isinstance(viewer, dict) else None
+        return known != hypervisor or reading.last_host != hypervisor
+
+    def _clear_console(self, reading: Reading) -> None:
+        """Passwords and pictures of a guest that is down are of no use to anybody."""
+        if reading.last_host is not None:
+            self._disks.drop(OF_A_RUNNING_GUEST, reading.row["id"])
+
+    def _write(self, reading: Reading, decision: Decision, changes: dict[str, Any]) -> None:
+        observed = compose(reading.row, decision.sight, Changes(**changes), self._c.now())
+        self._c.write_domain(reading.row, observed)
+
+    def _forget(self, key: Key) -> Outcome:
+        """The row is gone. What is left of it elsewhere is for the list of orphans."""
+        self._power.forget(str(key.id))
+        return Outcome(gone=True)

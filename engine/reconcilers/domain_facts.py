@@ -1,0 +1,237 @@
+"""Gathers what a decision about one domain rests on, and no more than this decision needs.
+
+Cheap facts (what the hosts listed, the ledger that came with the row) are always there; a question
+to a host, to the database or to the placement is asked only where the wish makes it matter. Asking
+a host blocks on it, so it happens in that host's lane: in another one `Elsewhere` says where to go
+on. Called by engine/reconcilers/domain.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from db import queries
+from db.rowcheck import PlacementModel, SpecModel
+from engine.decisions import (
+    Facts,
+    Knowledge,
+    is_wished_away,
+    needs_room,
+    observed_of,
+    recorded_host,
+)
+from engine.executor import power_lane
+from engine.placement import Placed, Refused, Request
+from engine.reconcilers import Context
+from engine.reconcilers.disk_places import (
+    DiskSite,
+    find_site,
+    find_site_of_records,
+    shown_disks_of,
+)
+from engine.storage.paths import DiskPlan, derive_disks
+from engine.unit import Unit
+
+
+class Elsewhere(Exception):
+    """This key has to be worked on in another lane."""
+
+    def __init__(self, lane: str) -> None:
+        super().__init__(lane)
+        self.lane = lane
+
+
+@dataclass
+class Reading:
+    """A domain as read from the database, and what was learnt about it on the way."""
+
+    row: dict[str, Any]
+    records: list[dict[str, Any]]
+    last_host: str | None
+    plans: list[DiskPlan] = field(default_factory=list)
+    parent: Reading | None = None
+    site: DiskSite | None = None
+    """Where its disks are worked on, where that matters."""
+    placement: Placed | Refused | None = None
+
+    @property
+    def id(self) -> str:
+        return str(self.row["id"])
+
+    @property
+    def kind(self) -> str:
+        return str(self.row.get("kind"))
+
+    @property
+    def made(self) -> list[dict[str, Any]]:
+        return [record for record in self.records if record.get("state") == "made"]
+
+
+def read(context: Context, domain_id: Any) -> Reading | None:
+    found = queries.read_domain(context.database, domain_id)
+    if found["row"] is None:
+        return None
+    records = sorted(found["disks"], key=lambda record: str(record.get("order", record["id"])))
+    last_host = found["last_host"]
+    return Reading(found["row"], records, last_host if isinstance(last_host, str) else None)
+
+
+def look_around(context: Context, reading: Reading, lane: str) -> Facts:
+    """What any row has: where it is seen, and what the ledger says. Raises Elsewhere, HostLost."""
+    observed = observed_of(reading.row)
+    recorded = recorded_host(observed, reading.last_host)
+    seen: dict[str, str] = {}
+    foreign: set[str] = set()
+    candidates = _candidates(context, reading.row["id"], recorded)
+    for unit in candidates:
+        if unit is candidates[0]:
+            if lane.partition("/")[2] != unit.id:
+                raise Elsewhere(power_lane(unit.id))
+            found = unit.look(reading.id)
+        else:
+            found = unit.last_listed(reading.row["id"])
+        if found is not None and unit.is_foreign(found):
+            foreign.add(unit.id)
+        elif found is not None:
+            seen[unit.id] = found.state
+    states = {record.get("state") for record in reading.records}
+    return Facts(
+        hosts=context.units.knowledge(),
+        seen=seen,
+        foreign=frozenset(foreign),
+        stops={
+            unit.id: cause
+            for unit in candidates
+            if (cause := unit.stop_cause(reading.row["id"])) is not None
+        },
+        boots={unit.id: unit.boot for unit in candidates if unit.boot},
+        last_host=reading.last_host,
+        has_disks=bool(states & {"made", "deleting"} or shown_disks_of(reading.row)),
+        has_ledger=bool(reading.records),
+        deletion_begun="deleting" in states,
+    )
+
+
+def gather(context: Context, reading: Reading, lane: str) -> Facts:
+    """All facts about a valid row."""
+    facts = look_around(context, reading, lane)
+    extra: dict[str, Any] = {}
+    if is_wished_away(reading.row) or facts.deletion_begun:
+        extra |= _facts_for_deletion(context, reading)
+    else:
+        extra |= _facts_for_making(context, reading)
+        if needs_room(reading.row) and not facts.seen:
+            reading.placement = reserve(context, reading, lane)
+            extra["placement"] = reading.placement
+    return replace(facts, **extra)
+
+
+def count_children(context: Context, reading: Reading) -> tuple[int, int]:
+    """(staying, being deleted)"""
+    children = queries.list_wishes_of_children(context.database, reading.id)
+    leaving = sum(1 for child in children if is_wished_away(child))
+    return len(children) - leaving, leaving
+
+
+def reserve(context: Context, reading: Reading, lane: str) -> Placed | Refused:
+    spec = SpecModel.model_validate(reading.row.get("spec") or {})
+    placement = PlacementModel.model_validate(reading.row.get("placement") or {})
+    observed = observed_of(reading.row)
+    kind, _, lane_host = lane.partition("/")
+    recorded = recorded_host(observed, reading.last_host)
+    failure = observed.get("failure")
+    avoid = failure.get("hypervisor") if isinstance(failure, Mapping) else None
+    request = Request(
+        pool=placement.pool,
+        memory_mib=spec.memory_mib,
+        vcpus=spec.vcpus,
+        forced=placement.forced_hypervisor,
+        favourite=placement.favourite_hypervisor,
+        # Where the key has moved to already it stays, or it could be sent round in circles.
+        current=recorded or (lane_host if kind == "power" else None),
+        avoid=avoid if isinstance(avoid, str) else None,
+    )
+    hosts = [unit.room() for unit in context.units.all() if unit.row.runs_desktops]
+    return context.room.reserve(reading.row["id"], request, hosts)
+
+
+def _candidates(context: Context, domain_id: Any, recorded: str | None) -> list[Unit]:
+    """Listed hosts that may have it; the one on record first."""
+    unit = context.units.get(recorded)
+    first = [unit] if unit and unit.knowledge is Knowledge.LISTED else []
+    others = [other for other in context.units.seen(domain_id) if other is not unit]
+    return [*first, *sorted(others, key=lambda other: other.id)]
+
+
+def _facts_for_deletion(context: Context, reading: Reading) -> dict[str, Any]:
+    staying, leaving = count_children(context, reading)
+    reading.site, problem = find_site_of_records(context, reading.row, reading.records)
+    return {
+        "children": staying,
+        "leaving_children": leaving,
+        "disk_host_problem": problem,
+    }
+
+
+def _facts_for_making(context: Context, reading: Reading) -> dict[str, Any]:
+    unfinished = not reading.records or len(reading.made) < len(reading.records)
+    parent_problem = None
+    if unfinished and _template_of(reading.row):
+        parent_problem = read_parent(context, reading)
+    reading.plans = plan_disks(reading)
+    known = {record.get("disk") for record in reading.made}
+    if not reading.records:
+        # The ledger was emptied, but disks had been made: nothing is made anew.
+        known |= set(shown_disks_of(reading.row))
+    unmade = tuple(plan.id for plan in reading.plans if plan.id not in known)
+    if not unmade:
+        return {}
+    reading.site, problem = find_site(context, reading.row)
+    return {
+        "unmade_disks": unmade,
+        "parent_problem": parent_problem,
+        "disk_host_problem": problem,
+    }
+
+
+def read_parent(context: Context, reading: Reading) -> str | None:
+    """Read the template into `reading.parent`; why it cannot be built upon now, or None."""
+    template = _template_of(reading.row)
+    reading.parent = read(context, template)
+    parent = reading.parent
+    if parent is None:
+        return f"There is no template {template}."
+    name = parent.row.get("name") or template
+    if parent.kind not in ("template", "base"):
+        return f"{name!r} is a {parent.kind}, not a template."
+    if any(record.get("state") == "deleting" for record in parent.records):
+        return f"The template {name!r} is being deleted."
+    if not parent.records or len(parent.made) < len(parent.records):
+        return f"The template {name!r} is not ready yet."
+    return None
+
+
+def plan_disks(reading: Reading) -> list[DiskPlan]:
+    """The disks it should have. A row that names none has as many as its template."""
+    named = (reading.row.get("spec") or {}).get("disks")
+    parent = reading.parent
+    if named or parent is None or len(parent.records) < 2:
+        if not named and len(reading.made) > 1 and len(reading.made) == len(reading.records):
+            return [_plan_of(record) for record in reading.made]
+        return derive_disks(reading.row)
+    return [DiskPlan(str(record["disk"]), _bus_of(record), None) for record in parent.records]
+
+
+def _plan_of(record: Mapping[str, Any]) -> DiskPlan:
+    return DiskPlan(str(record["disk"]), _bus_of(record), None)
+
+
+def _bus_of(record: Mapping[str, Any]) -> str:
+    return str(record.get("bus") or "virtio")
+
+
+def _template_of(row: Mapping[str, Any]) -> str | None:
+    template = (row.get("origin") or {}).get("template")
+    return template if isinstance(template, str) else None

@@ -1,0 +1,281 @@
+"""Starts, stops, pauses and resumes one domain on its hypervisor.
+
+Every action runs in that hypervisor's lane and checks the lease right before the host is told
+anything. A start writes where it happens before the host hears of it, so that a killed engine's
+successor asks the right host; the console gets its password and ports before the row says
+`started`, so that whoever sees the row can open the viewer. Called by
+engine/reconcilers/domain.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import string
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from db import observed as door
+from db.rowcheck import PlacementModel, SpecModel
+from db.states import Activity, Observed, Reason
+from engine.decisions import ASK_AGAIN_S, Decision, Sight, observed_of
+from engine.domain_xml.builder import (
+    DiskFile,
+    DomainRequest,
+    InterfaceCard,
+    build_domain_xml,
+)
+from engine.errors import Terminal, Transient
+from engine.executor import power_lane
+from engine.hypervisor.seen import SeenDomain
+from engine.reconcilers import Context, Outcome
+from engine.reconcilers.disk_places import all_paths, pool_of
+from engine.reconcilers.domain_facts import Elsewhere, Reading
+from engine.reconcilers.observation import Changes, activity, compose
+from engine.storage.paths import check_disk_path, derive_mac
+from engine.unit import Unit
+
+PASSWORD_LETTERS = string.ascii_letters + string.digits
+PASSWORD_LENGTH = 8
+"""VNC takes no more."""
+
+
+class Power:
+    def __init__(self, context: Context) -> None:
+        self._c = context
+        self._asked: dict[str, datetime] = {}
+
+    def asked_at(self, domain_id: str) -> datetime | None:
+        """When this engine last asked the guest to shut down."""
+        return self._asked.get(domain_id)
+
+    def forget(self, domain_id: str) -> None:
+        self._asked.pop(domain_id, None)
+
+    def start(self, reading: Reading, decision: Decision, hypervisor: str, lane: str) -> Outcome:
+        unit = self._unit(hypervisor, lane)
+        now = self._c.now()
+        deadline = now + timedelta(seconds=self._c.settings.create_timeout_s)
+        password, token = make_password(), secrets.token_hex(4)
+        request = self._describe(reading, unit, password, token)
+        xml = build_domain_xml(request)
+        self.forget(reading.id)
+        self._c.write_domain(
+            reading.row,
+            compose(
+                reading.row,
+                Sight(Observed.STOPPED, unit.id),
+                Changes(activity=activity(Activity.STARTING, "create", deadline), failure=None),
+                now,
+            ),
+        )
+        unit.forget_stop(reading.id)
+        self._c.lease.check()
+        seen = unit.connection.create(xml)
+        unit.note_started(seen)
+        if seen.revision != request.revision:
+            # It ran already: started by an engine that was cut off. Its password is not this one.
+            unit.connection.set_console_password(reading.id, password)
+        ports = self._open_console(reading.id, unit, password, seen)
+        self._c.write_domain(
+            reading.row,
+            compose(
+                reading.row,
+                Sight(Observed.STARTED, unit.id),
+                Changes(
+                    finished=decision.wish,
+                    **self._running(unit, ports),
+                    disks=shown_disks(reading),
+                    interfaces=shown_interfaces(reading.row),
+                    started_at=self._c.now(),
+                ),
+                self._c.now(),
+            ),
+        )
+        return Outcome()
+
+    def adopt(self, reading: Reading, hypervisor: str | None) -> dict[str, Any]:
+        """A domain found running whose console nobody knows: give it one. What to show of it."""
+        unit = self._c.units.get(hypervisor)
+        seen = unit.last_listed(reading.id) if unit else None
+        if unit is None or seen is None:
+            return {}
+        password = make_password()
+        self._c.lease.check()
+        unit.connection.set_console_password(reading.id, password)
+        ports = self._open_console(reading.id, unit, password, seen)
+        started_at = observed_of(reading.row).get("started_at")
+        return {**self._running(unit, ports), "started_at": started_at or self._c.now()}
+
+    def ask_shutdown(
+        self,
+        reading: Reading,
+        decision: Decision,
+        hypervisor: str,
+        deadline: datetime | None,
+        lane: str,
+    ) -> Outcome:
+        unit = self._unit(hypervisor, lane)
+        now = self._c.now()
+        if deadline is None:
+            deadline = now + timedelta(seconds=self._c.settings.shutdown_timeout_s)
+            self._c.write_domain(
+                reading.row,
+                compose(
+                    reading.row,
+                    decision.sight,
+                    Changes(activity=activity(Activity.STOPPING, "ask", deadline), failure=None),
+                    now,
+                ),
+            )
+        self._c.lease.check()
+        unit.connection.shutdown(reading.id)
+        self._asked[reading.id] = now
+        left_s = (deadline - self._c.now()).total_seconds()
+        return Outcome(again_s=max(0.05, min(ASK_AGAIN_S, left_s)))
+
+    def power_off(self, reading: Reading, hypervisor: str, lane: str) -> None:
+        unit = self._unit(hypervisor, lane)
+        self._c.lease.check()
+        unit.connection.destroy(reading.id)
+
+    def suspend(self, reading: Reading, hypervisor: str, lane: str) -> None:
+        unit = self._unit(hypervisor, lane)
+        self._c.lease.check()
+        unit.connection.suspend(reading.id)
+
+    def resume(self, reading: Reading, hypervisor: str, lane: str) -> None:
+        unit = self._unit(hypervisor, lane)
+        self._c.lease.check()
+        unit.connection.resume(reading.id)
+
+    def _unit(self, hypervisor: str, lane: str) -> Unit:
+        """The host, once we are in its lane. Raises Elsewhere."""
+        unit = self._c.units.get(hypervisor)
+        if unit is None:
+            raise Transient(
+                Reason.HOST_UNREACHABLE, f"The hypervisor {hypervisor!r} was just taken away."
+            )
+        if lane != power_lane(hypervisor):
+            raise Elsewhere(power_lane(hypervisor))
+        return unit
+
+    def _describe(self, reading: Reading, unit: Unit, password: str, token: str) -> DomainRequest:
+        row = reading.row
+        spec = SpecModel.model_validate(row.get("spec") or {})
+        pool_id = PlacementModel.model_validate(row.get("placement") or {}).pool
+        pool = self._c.watcher.pools.get(pool_id) or {}
+        cpu_mode = pool.get("cpu_mode")
+        return DomainRequest(
+            id=reading.id,
+            name=str(row["name"]),
+            spec=spec.model_dump(),
+            disks=self._disks(reading),
+            interfaces=[
+                self._card(reading.id, at, interface.id, interface.mac)
+                for at, interface in enumerate(spec.interfaces)
+            ],
+            installation=self._c.installation,
+            revision=f"{revision_of(row)}.{token}",
+            accelerator="kvm" if unit.profile.kvm else "qemu",
+            console_password=password,
+            cpu_mode=cpu_mode if isinstance(cpu_mode, str) else None,
+            graphics_available=tuple(unit.info.get("graphics") or ("vnc",)),
+        )
+
+    def _disks(self, reading: Reading) -> list[DiskFile]:
+        """In the row's order, by the ledger's paths, each proved to be this row's own."""
+        pool = self._c.watcher.pools.get(pool_of(reading.row)) or {}
+        allowed = all_paths(pool)
+        records = {str(record.get("disk")): record for record in reading.made}
+        files = []
+        for plan in reading.plans:
+            record = records.get(plan.id)
+            if record is None:
+                raise Terminal(
+                    Reason.DISK_MISSING,
+                    f"The record of the disk {plan.id!r} is gone, so nobody knows where it lies.",
+                    step="disks",
+                )
+            place = check_disk_path(str(record.get("path")), reading.id, allowed)
+            files.append(DiskFile(plan.id, place.path, plan.bus))
+        return files
+
+    def _card(self, domain_id: str, at: int, interface_id: str, mac: str | None) -> InterfaceCard:
+        network = self._c.watcher.interfaces.get(interface_id)
+        if network is None:
+            raise Terminal(
+                Reason.INVALID_ROW,
+                f"There is no network interface {interface_id!r}.",
+                step="interfaces",
+            )
+        kind = str(network.get("kind") or "network")
+        return InterfaceCard(
+            id=f"{interface_id}-{at}",
+            mac=mac or derive_mac(domain_id, at),
+            kind=kind,  # type: ignore[arg-type]  # the builder refuses what it does not know
+            source=str(network.get("network") or network.get("bridge") or "default"),
+            model=str(network.get("model") or "virtio"),
+        )
+
+    def _open_console(
+        self, domain_id: str, unit: Unit, password: str, seen: SeenDomain
+    ) -> dict[str, int]:
+        ports = {
+            kind: port
+            for kind, port in (("vnc", seen.vnc_port), ("spice", seen.spice_port))
+            if port is not None
+        }
+        door.put_record(
+            self._c.database,
+            "consoles",
+            {
+                "id": domain_id,
+                "password": password,
+                "hypervisor": unit.id,
+                "ports": ports,
+                "at": self._c.now(),
+            },
+            epoch=self._c.lease.epoch,
+        )
+        return ports
+
+    def _running(self, unit: Unit, ports: Mapping[str, int]) -> dict[str, Any]:
+        return {
+            "viewer": {"hypervisor": unit.id, "ports": dict(ports)},
+            "host_boot": unit.boot or None,
+        }
+
+
+def make_password() -> str:
+    return "".join(secrets.choice(PASSWORD_LETTERS) for _ in range(PASSWORD_LENGTH))
+
+
+def revision_of(row: Mapping[str, Any]) -> str:
+    """Which hardware it was started with: changes when the row's spec does."""
+    text = json.dumps(row.get("spec"), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def shown_disks(reading: Reading) -> list[dict[str, Any]]:
+    """The disks as `observed` shows them, from the ledger."""
+    return [
+        {
+            "id": record.get("disk"),
+            "path": record.get("path"),
+            "backing": record.get("backing"),
+            "size": record.get("size"),
+        }
+        for record in reading.made
+    ]
+
+
+def shown_interfaces(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """With the addresses that were left out."""
+    spec = SpecModel.model_validate(row.get("spec") or {})
+    return [
+        {"id": interface.id, "mac": interface.mac or derive_mac(str(row["id"]), at)}
+        for at, interface in enumerate(spec.interfaces)
+    ]
