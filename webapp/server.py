@@ -6,21 +6,25 @@ Called by `python -m webapp` without a command, after gevent's patches.
 from __future__ import annotations
 
 import signal
+import threading
+from typing import Any
 
 import gevent
 from gevent.event import Event
-from gevent.pywsgi import WSGIServer
+from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from db import schema
 from db.connection import Database
 from db.logs import configure, get_logger
-from webapp import create_app
+from webapp.application import create_app
 from webapp.extensions import Backend
 from webapp.realtime.feeds import Feeds
 from webapp.settings import WebSettings
 
 READY_S = 60.0
 GOODBYE_S = 3.0
+SILENCE_S = 60.0
+"""How long a client may neither send nor take anything. Live connections ping more often."""
 
 
 def serve(settings: WebSettings) -> None:
@@ -37,7 +41,9 @@ def serve(settings: WebSettings) -> None:
     backend: Backend = app.extensions["isard"]
     backend.feeds = Feeds(app, database)
     backend.feeds.start()
-    server = WSGIServer((kernel.host, kernel.web_port), app, log=None, error_log=_Errors())
+    server = WSGIServer(
+        (kernel.host, kernel.web_port), app, log=None, error_log=_Errors(), handler_class=Handler
+    )
     server.start()
     log.info("serving", host=kernel.host, port=kernel.web_port)
     try:
@@ -47,6 +53,43 @@ def serve(settings: WebSettings) -> None:
         backend.feeds.stop()
         server.stop(timeout=GOODBYE_S)
         database.close()
+
+
+class Handler(WSGIHandler):
+    """gevent's handler, with a deadline on silent clients and a socket websockets can trust.
+
+    simple-websocket sends a frame with one `send`, which on gevent's sockets may take only the
+    first part of a long one; it is given a socket whose `send` sends all. It finds it where
+    eventlet's would be, the one place of its choice that leaves the end of the request to us.
+    """
+
+    def handle(self) -> None:
+        self.socket.settimeout(SILENCE_S)
+        super().handle()
+
+    def run_application(self) -> None:
+        if self.environ.get("HTTP_UPGRADE", "").lower() == "websocket":
+            self.environ["eventlet.input"] = _WholeSocket(self.socket)
+            self.close_connection = True  # what comes after a websocket is no request
+        super().run_application()
+
+
+class _WholeSocket:
+    """A socket whose `send` takes everything, one message after the other."""
+
+    def __init__(self, socket: Any) -> None:
+        self._socket, self._lock = socket, threading.Lock()
+
+    def get_socket(self) -> _WholeSocket:
+        return self
+
+    def send(self, data: bytes) -> int:
+        with self._lock:
+            self._socket.sendall(data)
+        return len(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._socket, name)
 
 
 class _Errors:
