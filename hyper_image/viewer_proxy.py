@@ -34,6 +34,8 @@ BACKLOG = 512
 REQUEST_TIMEOUT_S = 10.0
 PING_EVERY_S = 30
 FORGET_EVERY_S = 60.0
+CUT_CODE = 4001
+CUT_REASON = "The viewer was closed by the server."
 
 log = logging.getLogger("viewer")
 
@@ -66,6 +68,13 @@ class ViewerHandler(ProxyRequestHandler):
         finally:
             note.unlink(missing_ok=True)
             log.info("closed address=%s domain=%s", self.client_address[0], ticket.domain)
+
+    def new_websocket_client(self) -> None:
+        """Until either side ends; a viewer that is cut (SIGTERM) is told so."""
+        try:
+            super().new_websocket_client()
+        except self.server.Terminate:
+            raise self.CClose(CUT_CODE, CUT_REASON) from None
 
     def do_GET(self) -> None:
         if urlsplit(self.path).path == HEALTH_PATH:

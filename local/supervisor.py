@@ -34,6 +34,7 @@ SEED_TIMEOUT_S = 120.0
 SEED_RETRY_S = 3.0
 LOOK_EVERY_S = 0.05
 IDLE_S = 3600.0
+LONGEST_PROBLEM = 200
 LARGEST_LOG_BYTES = 20_000_000
 
 
@@ -131,7 +132,10 @@ class Supervisor:
                 return
             problem = done.stderr.decode(errors="replace").strip()
             self._say(problem)
-            self._progress("preparing the database", problem.splitlines()[-1] if problem else "")
+            self._progress(
+                "preparing the database",
+                f"The database cannot be prepared yet: {last_words(problem)}",
+            )
             self._wait(SEED_RETRY_S)
             self._revive()
 
@@ -248,6 +252,12 @@ def end(process: Process, handle: ProcessHandle, file: Path) -> None:
         handle.wait(process.stop_timeout_s)
     handle.close()
     file.unlink(missing_ok=True)
+
+
+def last_words(text: str) -> str:
+    """The last line of an error's text that says something."""
+    lines = [line.strip() for line in text.splitlines() if any(map(str.isalpha, line))]
+    return lines[-1][:LONGEST_PROBLEM] if lines else "no reason given"
 
 
 def pid_file(settings: LocalSettings, name: str) -> Path:

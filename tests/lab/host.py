@@ -205,6 +205,7 @@ class Lab:
         ssh_port: int | None = None,
         viewer_port: int | None = None,
         probe: tuple[Path, Path] | None = None,
+        prefix: Sequence[str] = (),
     ) -> LabHost:
         """Start a host and wait until SSH and libvirt answer. The same id again continues that
         host's data.
@@ -229,9 +230,9 @@ class Lab:
         for name in ("id_ed25519", "id_ed25519.pub"):
             shutil.copy(self.key_path.with_name(name), data / "ssh" / name)
         bring_capabilities(settings)
-        host = launch(settings, self.key_path, data / "logs" / "host.log")
+        host = launch(settings, self.key_path, data / "logs" / "host.log", prefix)
         self.hosts.append(host)
-        wait_until_up(host)
+        wait_until_up(host, look_at_ports=not prefix)
         keep_capabilities(host)
         return host
 
@@ -248,11 +249,15 @@ class Lab:
         )
 
 
-def launch(settings: HostSettings, key_path: Path, log: Path) -> LabHost:
+def launch(
+    settings: HostSettings, key_path: Path, log: Path, prefix: Sequence[str] = ()
+) -> LabHost:
+    """`prefix` is a command that runs the rest elsewhere, such as in another network."""
     settings.state_file.unlink(missing_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
             [
+                *prefix,
                 *(sys.executable, "-m", "hyper_image", "local", "--until-eof"),
                 *host_settings.as_arguments(settings),
             ],
@@ -265,13 +270,15 @@ def launch(settings: HostSettings, key_path: Path, log: Path) -> LabHost:
     return LabHost(settings, key_path, log, process)
 
 
-def wait_until_up(host: LabHost) -> None:
+def wait_until_up(host: LabHost, look_at_ports: bool) -> None:
     state = host.settings.state_file
 
     def is_up() -> bool:
         if host.process.poll() is not None:
             raise AssertionError(f"the host ended at its start:\n{host.log_text()[-3000:]}")
-        return state.exists() and accepts(host.ssh_port) and accepts(host.viewer_port)
+        if not state.exists():
+            return False
+        return not look_at_ports or (accepts(host.ssh_port) and accepts(host.viewer_port))
 
     wait_until(is_up, START_TIMEOUT_S)
     host.init_pid = int(json.loads(state.read_text())["init_pid"])

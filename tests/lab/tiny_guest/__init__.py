@@ -8,9 +8,13 @@ sector, so an overlay keeps its own); `domain_xml` describes a domain that boots
 
 from __future__ import annotations
 
+import io
 import subprocess
 import tempfile
 from pathlib import Path
+
+import libvirt
+from PIL import Image
 
 SOURCE = Path(__file__).with_name("tiny.s")
 IMAGE_BYTES = 1 << 20
@@ -60,6 +64,16 @@ def domain_xml(
     <memballoon model='none'/>
   </devices>
 </domain>"""
+
+
+def picture(domain: libvirt.virDomain) -> Image.Image:
+    """The guest's screen now, as libvirt takes it."""
+    stream = domain.connect().newStream(0)
+    domain.screenshot(stream, 0, 0)
+    content = bytearray()
+    stream.recvAll(lambda _stream, chunk, _opaque: content.extend(chunk) or 0, None)
+    stream.finish()
+    return Image.open(io.BytesIO(content)).convert("RGB")
 
 
 def run(*argv: str) -> None:
