@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any, Final
 
-from db.embedded.datum import Datum, from_json
+from db.embedded.datum import Datum, from_json, to_json
 from db.embedded.errors import OpFailedError
 from db.embedded.store import Change, Store
 from db.embedded.table import Table, new_id
@@ -73,7 +73,8 @@ class Catalog:
         key = f"{kind}/{ident}".encode()
         old = self.rows.get(key)
         self.apply(key, config)
-        self.store.record(Change(self, key, old, config), hard=True)
+        stored = None if config is None else to_json(config)
+        self.store.record(Change(self, key, old, config, stored), hard=True)
 
     def restore(self, key: bytes, value: Datum) -> None:
         self.apply(key, value, load=True)

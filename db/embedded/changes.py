@@ -92,7 +92,7 @@ class Follower:
     def _squash(self, change: Change) -> None:
         waiting = self.squashed.get(change.key)
         if waiting is None:
-            waiting = Change(change.keeper, change.key, change.old, change.new)
+            waiting = Change(change.keeper, change.key, change.old, change.new, None)
             self.squashed[change.key] = waiting
             self.queue.append(waiting)
         else:

@@ -14,19 +14,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final
 
 from db.embedded.datum import DATUM_TYPES, Datum, number, revive_object
 from db.embedded.env import Env
 from db.embedded.errors import Backtrace, CompileError, QueryLogicError, ReqlError
-from db.embedded.registry import TERMS, TermSpec
+from db.embedded.registry import SHORTCUTS, TERMS, TermSpec
 from db.embedded.sequences import Function, Grouped
-from db.embedded.values import FAST, KINDS, as_array, as_datum
+from db.embedded.values import FAST, KINDS, as_datum, check_groups
 
 Frame = list[Any]
 Closure = Callable[[Frame], Any]
 
 MAKE_ARRAY, MAKE_OBJ, VAR, IMPLICIT_VAR, FUNC, ARGS, DATUM = 2, 3, 10, 13, 69, 154, 1
+ASC, DESC = 73, 74
 DEEPEST: Final = 400
 
 NOTHING: Final = object()
@@ -34,7 +36,7 @@ NOTHING: Final = object()
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What surrounds a term: variables and their cells, r.row, whether writes may stand here."""
+    """What surrounds a term: variables and their cells, r.row, what may stand here."""
 
     variables: dict[int, int] = field(default_factory=dict)
     cells: int = 1
@@ -42,6 +44,7 @@ class Scope:
     row_cell: int = 0
     writes_legal: bool = True
     depth: int = 0
+    literal_legal: bool = False
 
 
 @dataclass(slots=True)
@@ -53,6 +56,7 @@ class Node:
     deterministic: bool = True
     constant: Any = NOTHING
     code: int = DATUM
+    elements: list[Node] | None = None  # of an array that is not a constant
 
 
 @dataclass(slots=True)
@@ -102,6 +106,7 @@ def replace_depth(scope: Scope) -> Scope:
         scope.row_cell,
         scope.writes_legal,
         scope.depth + 1,
+        scope.literal_legal,
     )
 
 
@@ -202,6 +207,7 @@ def _compile_array(raw: Any, args: list[Any], scope: Scope, path: Backtrace) -> 
         path,
         deterministic=all(node.deterministic for node in nodes),
         code=MAKE_ARRAY,
+        elements=nodes,
     )
 
 
@@ -225,25 +231,29 @@ def _compile_function(args: list[Any], scope: Scope, path: Backtrace) -> Node:
         scope.cells if binds_row else scope.row_cell,
         scope.writes_legal,
         scope.depth,
+        scope.literal_legal,
     )
     body = compile_term(args[1], inner, (*path, 1))
     inside, arity, deterministic = body.run, len(ids), body.deterministic
+    is_pattern = body.code == MAKE_OBJ or type(body.constant) is dict
 
     def run(frame: Frame) -> Function:
         def call(*values: Any) -> Any:
-            if len(values) != arity:
+            if len(values) != arity and arity:
                 raise QueryLogicError(
                     f"Expected function with {len(values)} argument"
                     f"{'' if len(values) == 1 else 's'} but found function with {arity} "
                     f"argument{'' if arity == 1 else 's'}.",
                     path,
                 )
-            return inside([*frame, *values])
+            return inside([*frame, *values] if arity else frame)
 
         def unary(value: Any) -> Any:
             return inside([*frame, value])
 
-        return Function(call, arity, unary if arity == 1 else call, deterministic)
+        return Function(
+            call, arity or None, unary if arity == 1 else call, deterministic, is_pattern
+        )
 
     return Node(run, path, deterministic, code=FUNC)
 
@@ -290,7 +300,7 @@ def _compile_call(raw: list[Any], scope: Scope, path: Backtrace) -> Node:
     if code == IMPLICIT_VAR:
         return _compile_row(args, scope, path)
     if code == MAKE_ARRAY:
-        return _compile_array(raw, args, scope, path)
+        return _compile_array(raw, args, _without_literals(scope), path)
     if code == MAKE_OBJ:
         return _compile_object(options, scope, path)
     spec = TERMS.get(code)
@@ -301,13 +311,14 @@ def _compile_call(raw: list[Any], scope: Scope, path: Backtrace) -> Node:
             "Cannot nest writes or meta ops in stream operations.  Use FOR_EACH instead.", path
         )
     nodes = _compile_arguments(spec, args, scope, path)
-    spliced = any(node.code == ARGS for node in nodes)
+    spliced = spec.splices and any(node.code == ARGS for node in nodes)
     if not spliced and not spec.accepts(len(nodes)):
         raise CompileError(f"Expected {spec.describe_arity()} but found {len(nodes)}.", path)
     for name in options:
         if name not in spec.options and not spec.unsupported:
             raise CompileError(f"Unrecognized optional argument `{name}`.", path)
-    named = {name: compile_term(item, scope, (*path, name)) for name, item in options.items()}
+    plain = _without_literals(scope)
+    named = {name: compile_term(item, plain, (*path, name)) for name, item in options.items()}
     call = Call(spec, nodes, named, path, args, scope)
     return Node(
         _spliced(call) if spliced else _closure(call),
@@ -319,16 +330,35 @@ def _compile_call(raw: list[Any], scope: Scope, path: Backtrace) -> Node:
     )
 
 
+def _without_literals(scope: Scope) -> Scope:
+    return replace(scope, literal_legal=False) if scope.literal_legal else scope
+
+
 def _compile_arguments(
     spec: TermSpec, args: list[Any], scope: Scope, path: Backtrace
 ) -> list[Node]:
-    if not spec.forbids_writes:
+    if spec.code == ARGS:
+        # What r.args holds are arguments of the term around it, so r.literal may stand there too.
+        return [_compile_spliced(item, scope, (*path, i)) for i, item in enumerate(args)]
+    if spec.passes_literals and scope.literal_legal:
         return [compile_term(item, scope, (*path, i)) for i, item in enumerate(args)]
-    no_writes = replace(scope, writes_legal=False)
+    first = _without_literals(scope)
+    others = first
+    if spec.forbids_writes or spec.literals:
+        others = replace(
+            first,
+            writes_legal=scope.writes_legal and not spec.forbids_writes,
+            literal_legal=spec.literals,
+        )
     return [
-        compile_term(item, scope if i == 0 else no_writes, (*path, i))
-        for i, item in enumerate(args)
+        compile_term(item, others if i else first, (*path, i)) for i, item in enumerate(args)
     ]
+
+
+def _compile_spliced(raw: Any, scope: Scope, path: Backtrace) -> Node:
+    if type(raw) is list and len(raw) == 2 and raw[0] == MAKE_ARRAY and type(raw[1]) is list:
+        return _compile_array(raw, raw[1], scope, path)
+    return compile_term(raw, scope, path)
 
 
 def _closure(call: Call) -> Closure:
@@ -344,10 +374,13 @@ def _closure(call: Call) -> Closure:
 
         return refuse
     if spec.build is not None:
-        return _blaming(spec.build(call), call.path)
-    if spec.function is None:
+        closure = _blaming(spec.build(call), call.path)
+    elif spec.function is not None:
+        closure = _eager(call, spec.function)
+    else:
         raise TypeError(f"term {spec.name} has nothing that computes it")
-    return _eager(call, spec.function)
+    faster = SHORTCUTS.get(spec.code)
+    return (faster and faster(call, closure)) or closure
 
 
 def _spliced(call: Call) -> Closure:
@@ -416,7 +449,9 @@ def _eager(call: Call, function: Callable[..., Any]) -> Closure:
                 value = first(frame)
                 if type(value) not in fast0:
                     if type(value) is Grouped and per_group:
-                        return value.apply(lambda item: function(frame[0], slow0(frame[0], item)))
+                        return over_groups(
+                            spec, frame, value, lambda item: function(frame[0], slow0(frame[0], item))
+                        )
                     value = slow0(frame[0], value)
                 return function(frame[0], value)
             except ReqlError as error:
@@ -432,10 +467,13 @@ def _eager(call: Call, function: Callable[..., Any]) -> Closure:
             value = first(frame)
             if type(value) not in fast0:
                 if type(value) is Grouped and per_group:
-                    return value.apply(
+                    return over_groups(
+                        spec,
+                        frame,
+                        value,
                         lambda item: function(
                             frame[0], slow0(frame[0], item), slow1(frame[0], second(frame))
-                        )
+                        ),
                     )
                 value = slow0(frame[0], value)
             other = second(frame)
@@ -456,13 +494,19 @@ def _eager_general(call: Call, function: Callable[..., Any]) -> Closure:
     named = [
         (name, node.run, _converter(spec.options[name], node))
         for name, node in call.options.items()
+        if spec.options[name] != "lazy"
+    ]
+    lazy = [
+        (name, node.run) for name, node in call.options.items() if spec.options[name] == "lazy"
     ]
     per_group = spec.per_group
 
     def call_with(frame: Frame, first: list[Any]) -> Any:
         env = frame[0]
         values = first + [convert(env, run(frame)) for run, convert in positional[len(first) :]]
-        options = {name: convert(env, run(frame)) for name, run, convert in named}
+        options: dict[str, Any] = {name: convert(env, run(frame)) for name, run, convert in named}
+        for name, run in lazy:
+            options[name] = partial(run, frame)
         return function(env, *values, **options)
 
     def run(frame: Frame) -> Any:
@@ -472,7 +516,12 @@ def _eager_general(call: Call, function: Callable[..., Any]) -> Closure:
             evaluate, convert = positional[0]
             value = evaluate(frame)
             if type(value) is Grouped and per_group:
-                return value.apply(lambda item: call_with(frame, [convert(frame[0], item)]))
+                return over_groups(
+                    spec,
+                    frame,
+                    value,
+                    lambda item: call_with(frame, [convert(frame[0], item)]),
+                )
             return call_with(frame, [convert(frame[0], value)])
         except ReqlError as error:
             if error.backtrace is None:
@@ -482,5 +531,16 @@ def _eager_general(call: Call, function: Callable[..., Any]) -> Closure:
     return run
 
 
-def evaluate_args_term(frame: Frame, node: Node) -> list[Datum]:
-    return as_array(frame[0], node.run(frame))
+def over_groups(
+    spec: TermSpec, frame: Frame, grouped: Grouped, function: Callable[[Any], Any]
+) -> Grouped:
+    """A term applied to each group."""
+    env = frame[0]
+    if grouped.is_stream and spec.stream_groups:
+        return grouped.apply_to_streams(env, function)
+
+    def apply(item: Any) -> Any:
+        value = function(item)
+        return value if type(value) in DATUM_TYPES else as_datum(env, value)
+
+    return check_groups(env, grouped).apply(apply)

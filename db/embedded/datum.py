@@ -17,11 +17,13 @@ import binascii
 import math
 import struct
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any, Final
 
 import orjson
 
 from db.embedded.errors import QueryLogicError
+from db.embedded.zones import clean_zone
 
 Datum = Any
 
@@ -240,28 +242,30 @@ def revive_object(value: dict[str, Datum]) -> Datum:
 
 
 def _revive_time(value: dict[str, Datum]) -> Time:
-    for key in value:
-        if key not in ("$reql_type$", "epoch_time", "timezone"):
-            raise QueryLogicError(
-                f"Invalid time object constructed (field `{key}` unrecognized):\n{pretty(value)}"
+    epoch, zone = value.get("epoch_time"), value.get("timezone")
+    fault = _time_fault(value)
+    if fault is None and type(zone) is str:
+        try:
+            return Time(round(float(epoch or 0), 3), clean_zone(zone))
+        except QueryLogicError:
+            fault = f"invalid timezone string `{pretty(zone)}`"
+    raise QueryLogicError(f"Invalid time object constructed ({fault}):\n{shorten(pretty(value))}")
+
+
+def _time_fault(value: dict[str, Datum]) -> str | None:
+    for key in sorted(value):
+        item = value[key]
+        wanted = {"$reql_type$": (str,), "epoch_time": (int, float), "timezone": (str,)}.get(key)
+        if wanted is None:
+            return f"unrecognized field `{key}`"
+        if type(item) not in wanted:
+            kind = "number" if key == "epoch_time" else "string"
+            return (
+                f"field `{key}` must be a {kind} (got `{shorten(pretty(item))}` of type "
+                f"{type_name(item)})"
             )
-    for key in ("epoch_time", "timezone"):
-        if key not in value:
-            raise QueryLogicError(
-                f"Invalid time object constructed (no field `{key}`):\n{pretty(value)}"
-            )
-    epoch, zone = value["epoch_time"], value["timezone"]
-    if type(epoch) not in (int, float):
-        raise QueryLogicError(
-            "Invalid time object constructed (field `epoch_time` must be a number, "
-            f"got {type_name(epoch)}):\n{pretty(value)}"
-        )
-    if type(zone) is not str:
-        raise QueryLogicError(
-            "Invalid time object constructed (field `timezone` must be a string, "
-            f"got {type_name(zone)}):\n{pretty(value)}"
-        )
-    return Time(float(epoch), zone)
+    missing = next((key for key in ("epoch_time", "timezone") if key not in value), None)
+    return None if missing is None else f"no field `{missing}`"
 
 
 def _revive_binary(value: dict[str, Datum]) -> bytes:
@@ -279,25 +283,55 @@ def _revive_binary(value: dict[str, Datum]) -> bytes:
 # --- printing in messages -----------------------------------------------------------------
 
 
+def number_text(value: float) -> str:
+    """A number as RethinkDB writes it in text: the shortest form that reads back the same."""
+    if type(value) is int:
+        return str(value)
+    sign, digits, exponent = Decimal(repr(value)).as_tuple()
+    figures = "".join(map(str, digits)).rstrip("0") or "0"
+    point = len(digits) + int(exponent)  # where the decimal point stands within the figures
+    if 0 < point <= 21:
+        whole = figures[:point].ljust(point, "0")
+        text = f"{whole}.{figures[point:] or '0'}"
+    elif -6 < point <= 0:
+        text = "0." + "0" * -point + figures
+    else:
+        text = figures[0] + ("." + figures[1:] if len(figures) > 1 else "") + f"e{point - 1}"
+    return "-" + text if sign else text
+
+
+def json_text(value: Datum) -> str:
+    """The text that to_json_string and coerce_to("string") make."""
+    kind = type(value)
+    if kind is float:
+        return number_text(value)
+    if kind is dict:
+        return "{" + ",".join(f"{_quote(key)}:{json_text(value[key])}" for key in sorted(value)) + "}"
+    if kind is list:
+        return "[" + ",".join(map(json_text, value)) + "]"
+    if kind in (Time, bytes, Bound):
+        return json_text(_pseudo_type(value))
+    return _quote(value)
+
+
+def _quote(value: Datum) -> str:
+    return orjson.dumps(value).decode()
+
+
 def pretty(value: Datum, depth: int = 0) -> str:
     """The indented JSON that error messages quote."""
-    if type(value) is dict:
-        if not value:
-            return "{\n" + "\t" * max(depth, 0) + "}"
-        inner = ",\n".join(
-            "\t" * (depth + 1) + f"{orjson.dumps(key).decode()}:\t{pretty(value[key], depth + 1)}"
-            for key in sorted(value)
-        )
-        return "{\n" + inner + "\n" + "\t" * depth + "}"
-    if type(value) is list:
-        return "[" + ", ".join(pretty(item, depth + 1) for item in value) + "]"
     if type(value) in (Time, bytes):
-        return pretty(_pseudo_type(value), depth)
+        value = _pseudo_type(value)
+    inside = "\n" + "\t" * (depth + 1)
+    if type(value) is dict and value:
+        parts = (f"{_quote(key)}:\t{pretty(value[key], depth + 1)}" for key in sorted(value))
+        return "{" + inside + ("," + inside).join(parts) + inside[:-1] + "}"
+    if type(value) is list and value:
+        parts = (pretty(item, depth + 1) for item in value)
+        return "[" + inside + ("," + inside).join(parts) + inside[:-1] + "]"
     if type(value) is Bound:
         return str(value.name)
-    if type(value) is float:
-        return f"{value:.20g}"
-    return orjson.dumps(value).decode()
+    return json_text(value)
 
 
 def shorten(text: str, limit: int = 300) -> str:

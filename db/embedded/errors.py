@@ -101,10 +101,8 @@ class PermissionDeniedError(ReqlError):
     error = ErrorType.PERMISSION_ERROR
 
 
-class EmptyError(NonExistenceError):
+class EmptyError(QueryLogicError):
     """r.error() without a message: inside `default` it repeats the error being handled."""
-
-    error = ErrorType.QUERY_LOGIC
 
 
 class QueryInterrupted(BaseException):

@@ -40,12 +40,6 @@ def may(env: Env, right: str, database_id: str | None = None, table_id: str | No
     return False
 
 
-def _deny(right: str) -> PermissionDeniedError:
-    return PermissionDeniedError(
-        f"User `{{user}}` does not have the required `{right}` permission."
-    )
-
-
 def check(
     env: Env, right: str, database_id: str | None = None, table_id: str | None = None
 ) -> None:

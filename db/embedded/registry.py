@@ -35,6 +35,10 @@ class TermSpec:
     function: Callable[..., Any] | None = None
     build: Callable[[Call], Closure] | None = None
     per_group: bool = True
+    stream_groups: bool = False
+    literals: bool = False
+    passes_literals: bool = False
+    splices: bool = True
     deterministic: bool = True
     writes: bool = False
     forbids_writes: bool = False
@@ -89,6 +93,8 @@ def term(
     *,
     options: dict[str, str] | None = None,
     per_group: bool = True,
+    stream_groups: bool = False,
+    literals: bool = False,
     deterministic: bool = True,
     writes: bool = False,
     forbids_writes: bool = False,
@@ -97,7 +103,9 @@ def term(
 
     `args` lists the kinds in order; `?` marks one that may be missing (then the function's
     default applies), `*` the last one, of which there may be any number. `options` gives the
-    kind of each optional argument; those present arrive as keyword arguments.
+    kind of each optional argument; those present arrive as keyword arguments (kind `lazy`: as a
+    function that evaluates it). `stream_groups`: applied to the groups of a grouped stream, the
+    result stays one. `literals`: r.literal may stand in the arguments after the first.
     """
     kinds, fewest, most = _parse_kinds(args)
 
@@ -112,6 +120,8 @@ def term(
                 options=options or {},
                 function=function,
                 per_group=per_group,
+                stream_groups=stream_groups,
+                literals=literals,
                 deterministic=deterministic,
                 writes=writes,
                 forbids_writes=forbids_writes,
@@ -129,11 +139,18 @@ def special(
     most: int | None,
     *,
     options: dict[str, str] | None = None,
+    literals: bool = False,
+    passes_literals: bool = False,
+    splices: bool = True,
     deterministic: bool = True,
     writes: bool = False,
     forbids_writes: bool = False,
 ) -> Callable[[Callable[[Call], Closure]], Callable[[Call], Closure]]:
-    """Declare a term that gets its arguments as closures and returns its own closure."""
+    """Declare a term that gets its arguments as closures and returns its own closure.
+
+    With `splices=False` it sees r.args as an argument of its own instead of what is in it.
+    `passes_literals`: r.literal may stand in any argument where it may stand in place of the term.
+    """
 
     def register(build: Callable[[Call], Closure]) -> Callable[[Call], Closure]:
         _declare(
@@ -144,12 +161,33 @@ def special(
                 most=most,
                 options=options or {},
                 build=build,
+                literals=literals,
+                passes_literals=passes_literals,
+                splices=splices,
                 deterministic=deterministic,
                 writes=writes,
                 forbids_writes=forbids_writes,
             )
         )
         return build
+
+    return register
+
+
+Shortcut = Callable[["Call", "Closure"], "Closure | None"]
+SHORTCUTS: Final[dict[int, Shortcut]] = {}
+
+
+def shortcut(code: int) -> Callable[[Shortcut], Shortcut]:
+    """Declare a faster closure for common forms of a term.
+
+    The function gets the call and the general closure; it returns a closure that does the same
+    for the values it is made for and leaves all others to the general one, or None.
+    """
+
+    def register(function: Shortcut) -> Shortcut:
+        SHORTCUTS[code] = function
+        return function
 
     return register
 

@@ -34,7 +34,7 @@ class Source(Protocol):
 class Function:
     """A ReQL function ready to be called; `unary` is the fast door for one argument."""
 
-    __slots__ = ("arity", "call", "deterministic", "unary")
+    __slots__ = ("arity", "call", "deterministic", "is_pattern", "unary")
 
     def __init__(
         self,
@@ -42,11 +42,13 @@ class Function:
         arity: int | None = 1,
         unary: Callable[[Any], Any] | None = None,
         deterministic: bool = True,
+        is_pattern: bool = False,
     ) -> None:
         self.call = call
         self.arity = arity  # None: takes any number (a constant used as a function)
         self.unary = unary or call
         self.deterministic = deterministic
+        self.is_pattern = is_pattern  # its body is an object: `filter` matches rows against it
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +259,7 @@ class SingleSelection:
     that ordered read after `steps`.
     """
 
-    __slots__ = ("key", "read", "row", "steps", "table")
+    __slots__ = ("_find", "_row", "key", "read", "steps", "table")
 
     def __init__(
         self,
@@ -268,19 +270,93 @@ class SingleSelection:
         steps: tuple[Step, ...] = (),
     ) -> None:
         self.table = table
-        self.row = row
+        self._row = row
+        self._find: Callable[[], Datum] | None = None
         self.key = key
         self.read = read
         self.steps = steps
 
+    @classmethod
+    def found_by(cls, table: Table, find: Callable[[], Datum], read: Read) -> SingleSelection:
+        """A row that is looked up when it is asked for; following it needs no row."""
+        made = cls(table, None, read=read)
+        made._find = find
+        return made
+
+    @property
+    def row(self) -> Datum:
+        if self._find is not None:
+            self._row, self._find = self._find(), None
+        return self._row
+
+
+class Union:
+    """A source that joins sequences: one after the other, or as `merged` does."""
+
+    __slots__ = ("merged", "parts")
+
+    def __init__(
+        self,
+        parts: list[list[Datum] | Sequence],
+        merged: Callable[[Env], Iterator[Datum]] | None = None,
+    ) -> None:
+        self.parts = parts
+        self.merged = merged
+
+    @property
+    def infinite(self) -> bool:
+        return any(isinstance(part, Sequence) and part.infinite for part in self.parts)
+
+    def iterate(self, env: Env) -> Iterator[Datum]:
+        if self.merged is not None:
+            yield from self.merged(env)
+            return
+        for part in self.parts:
+            yield from env.ticking(part) if isinstance(part, list) else part.rows(env)
+
+
+class Held:
+    """A source over rows in a list; counting them needs no reading."""
+
+    __slots__ = ("items",)
+    infinite = False
+
+    def __init__(self, items: list[Datum]) -> None:
+        self.items = items
+
+    def iterate(self, env: Env) -> Iterator[Datum]:
+        return env.ticking(self.items)
+
 
 class Grouped:
-    """GROUPED_DATA: values by group key. Most terms apply to each value by themselves."""
+    """Values by group key. Most terms apply to each value by themselves.
 
-    __slots__ = ("groups",)
+    What `group` yields is a grouped stream (`is_stream`): each value is the list of the rows of
+    its group, stream terms see it as a stream and a group left without rows is no group. Any
+    other term makes it GROUPED_DATA, whose values are data.
+    """
 
-    def __init__(self, groups: dict[bytes, tuple[Datum, Any]] | None = None) -> None:
+    __slots__ = ("groups", "is_stream")
+
+    def __init__(
+        self, groups: dict[bytes, tuple[Datum, Any]] | None = None, is_stream: bool = False
+    ) -> None:
         self.groups: dict[bytes, tuple[Datum, Any]] = groups if groups is not None else {}
+        self.is_stream = is_stream
+
+    def apply_to_streams(self, env: Env, function: Callable[[Any], Any]) -> Grouped:
+        """As `apply`, each group seen as a stream; stays a grouped stream if streams come out."""
+        made: dict[bytes, tuple[Datum, Any]] = {}
+        is_stream = False
+        for key, (group, rows) in self.groups.items():
+            value = function(Stream(Held(rows)))
+            if isinstance(value, Sequence):
+                is_stream = True
+                value = list(value.rows(env))
+                if not value:
+                    continue
+            made[key] = (group, value)
+        return Grouped(made, is_stream or not self.groups)
 
     def apply(self, function: Callable[[Any], Any]) -> Grouped:
         return Grouped(
@@ -323,7 +399,7 @@ def value_kind(value: Any) -> str:
         return "SELECTION" if value.kind.startswith("SELECTION") else value.kind
     if isinstance(value, ArraySelection):
         return "SELECTION"
-    if isinstance(value, Sequence):
+    if isinstance(value, Sequence) or (type(value) is Grouped and value.is_stream):
         return "SEQUENCE"
     return _KINDS[type(value)]
 

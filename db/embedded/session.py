@@ -210,7 +210,7 @@ class Session:
             self._finish(query, failure(query.token, deep))
         except QueryInterrupted:
             self._forget(query)
-        except Exception as fault:  # noqa: BLE001  (top of a query: a fault of ours, told as such)
+        except Exception as fault:  # top of a query: a fault of ours, told as such
             log.exception("query failed")
             broken = InternalError(f"Internal error: {type(fault).__name__}: {fault}", ())
             self._finish(query, failure(query.token, broken))
@@ -298,7 +298,7 @@ class Session:
                 if len(chunk) >= room:
                     break
             if chunk:
-                part = to_json(chunk)[1:-1]
+                part = encode(chunk)[1:-1]
                 parts.append(part)
                 size += len(part)
                 count += len(chunk)
@@ -324,7 +324,7 @@ class Session:
                 self._deliver(query, cursor)
         if query.stopped:
             return
-        rows = to_json(cursor.pending)[1:-1]
+        rows = encode(cursor.pending)[1:-1]
         while not cursor.wanted:
             self.loop.park()
         self._finish(query, answer(query.token, ResponseType.SUCCESS_SEQUENCE, rows))
@@ -341,7 +341,7 @@ class Session:
         return value
 
     def _deliver(self, query: Query, cursor: Cursor) -> None:
-        rows = to_json(cursor.pending)[1:-1]
+        rows = encode(cursor.pending)[1:-1]
         extra = b""
         if cursor.notes:
             extra = b',"n":' + orjson.dumps(cursor.notes)
@@ -409,7 +409,7 @@ def atom_json(env: Env, value: Any) -> bytes:
             f"{value_kind(value)}).",
             (),
         )
-    return to_json(value)
+    return encode(value)
 
 
 def grouped_json(env: Env, grouped: Grouped) -> bytes:
@@ -420,4 +420,14 @@ def grouped_json(env: Env, grouped: Grouped) -> bytes:
         elif type(value) is SingleSelection:
             value = value.row
         data.append([group, value])
-    return b'{"$reql_type$":"GROUPED_DATA","data":' + to_json(data) + b"}"
+    return b'{"$reql_type$":"GROUPED_DATA","data":' + encode(data) + b"}"
+
+
+def encode(value: Datum) -> bytes:
+    """JSON of a result; what has no JSON form is the query's error."""
+    try:
+        return to_json(value)
+    except TypeError as error:
+        if isinstance(error.__cause__, ReqlError):
+            raise error.__cause__ from None
+        raise

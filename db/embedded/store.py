@@ -14,6 +14,7 @@ the event loop calls `settle()` when the writer has rung its bell.
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 import threading
 import time
@@ -21,10 +22,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from db.embedded.datafile import open_database
-from db.embedded.datum import Datum, to_json
+from db.embedded.datum import Datum
+
+log = logging.getLogger("db.embedded.store")
 
 SOFT_BOUND_S: Final = 1.0
 _SOFT_DELAY_S: Final = 0.25
@@ -51,6 +54,7 @@ class Change:
     key: bytes
     old: Datum
     new: Datum
+    stored: bytes | None  # `new` as JSON, made by the evaluating thread so that it can refuse
 
 
 @dataclass(slots=True)
@@ -104,7 +108,9 @@ class Store:
             if earlier is None:
                 group.rows[place] = change
             else:
-                group.rows[place] = Change(change.keeper, change.key, earlier.old, change.new)
+                group.rows[place] = Change(
+                    change.keeper, change.key, earlier.old, change.new, change.stored
+                )
             if not group.first_at:
                 group.first_at = time.monotonic()
                 self._condition.notify()
@@ -220,7 +226,8 @@ class Store:
                 return
             try:
                 self._commit(group)
-            except (sqlite3.Error, OSError) as error:
+            except Exception as error:  # top of the thread: whatever it is, the group failed
+                log.exception("commit failed")
                 with contextlib.suppress(sqlite3.Error):
                     self._file.execute("ROLLBACK")
                 group.failure = f"{type(error).__name__}: {error}"
@@ -233,11 +240,9 @@ class Store:
 
     def _commit(self, group: Group) -> None:
         changes = group.rows.items()
-        gone = [place for place, change in changes if change.new is None]
+        gone = [place for place, change in changes if change.stored is None]
         kept = [
-            (*place, change.new if type(change.new) is bytes else to_json(change.new))
-            for place, change in changes
-            if change.new is not None
+            (*place, change.stored) for place, change in changes if change.stored is not None
         ]
         execute = self._file.execute
         execute("BEGIN IMMEDIATE")
@@ -259,9 +264,3 @@ class Store:
             self._writer.join(timeout=60)
         self._file.close()
 
-
-def failure_sentence(failure: str) -> str:
-    return f"The write was not saved and has been undone ({failure})."
-
-
-__all__ = ["SOFT_BOUND_S", "Any", "Change", "Group", "Store", "failure_sentence"]

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 from sortedcontainers import SortedList
 
 from db.embedded.compiler import compile_query
-from db.embedded.datum import Datum, order_key
+from db.embedded.datum import Datum, order_key, pretty, to_json, type_name
 from db.embedded.env import Env
-from db.embedded.errors import QueryLogicError, ReqlError
+from db.embedded.errors import OpFailedError, QueryLogicError, ReqlError
 from db.embedded.sequences import Read
 from db.embedded.store import Change, Store
 
@@ -42,12 +42,12 @@ class Index:
         self.buckets: dict[bytes, dict[bytes, int]] = {}
         self._sorted: SortedList | None = None
         function = compile_query(config["function"]).run([Env()])
-        self._value_of = function.unary
+        self.value_of = function.unary
 
     def keys_of(self, document: Datum) -> list[bytes]:
         """The index keys of a document; none where the function fails or yields no key."""
         try:
-            value = self._value_of(document)
+            value = self.value_of(document)
         except ReqlError:
             return []
         if self.multi and type(value) is list:
@@ -152,6 +152,10 @@ class Table:
         return str(self.config["name"])
 
     @property
+    def full_name(self) -> str:
+        return f"{self.database.name}.{self.name}"
+
+    @property
     def primary_key(self) -> str:
         return str(self.config["primary_key"])
 
@@ -250,9 +254,10 @@ class Table:
 
     def put(self, key: bytes, new: Datum, hard: bool) -> None:
         """Make `new` the document under the key (None removes it) and record the change."""
+        stored = None if new is None else storable(new)
         old = self.documents.get(key)
         self._place(key, old, new)
-        self.store.record(Change(self, key, old, new), hard)
+        self.store.record(Change(self, key, old, new, stored), hard)
 
     def _place(self, key: bytes, old: Datum, new: Datum) -> None:
         self._snapshot = None
@@ -286,25 +291,21 @@ class Table:
 
 
 def index_missing(table: Any, name: str) -> ReqlError:
-    from db.embedded.errors import OpFailedError
+    return OpFailedError(f"Index `{name}` was not found on table `{table.full_name}`.")
 
-    return OpFailedError(
-        f"Index `{name}` was not found on table `{table.database.name}.{table.name}`."
-    )
+
+def storable(document: Datum) -> bytes:
+    try:
+        return to_json(document)
+    except TypeError:
+        raise QueryLogicError("`r.minval` and `r.maxval` cannot be written to disk.") from None
 
 
 def new_id() -> str:
     return str(uuid.uuid4())
 
 
-def primary_key_of(document: dict[str, Datum], field: str) -> bytes:
-    """The order key of a document's primary key, or why it cannot be one."""
-    return key_from_value(document[field])
-
-
 def key_from_value(value: Datum) -> bytes:
-    from db.embedded.datum import pretty, type_name
-
     key = order_key(value)
     if key[0] not in INDEXABLE or (key[0] == 0x10 and not _all_indexable(value)):
         raise QueryLogicError(

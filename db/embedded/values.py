@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from db.embedded.datum import DATUM_TYPES, Datum, equal, pretty, shorten, type_name
+from db.embedded.datum import DATUM_TYPES, Datum, Time, equal, pretty, shorten, type_name
 from db.embedded.env import Env
-from db.embedded.errors import NonExistenceError, QueryLogicError
+from db.embedded.errors import NonExistenceError, QueryLogicError, ResourceLimitError
 from db.embedded.sequences import (
     ArraySelection,
     DatabaseValue,
@@ -31,15 +31,16 @@ def show(value: Any) -> str:
         return shorten(pretty(value))
     if isinstance(value, Selection) and value.kind == "TABLE":
         return f'table("{value.table.name}")'
+    if isinstance(value, (Selection, ArraySelection)):
+        return f"SELECTION ON table({value.table.name})"
     if isinstance(value, DatabaseValue):
         return f'db("{value.database.name}")'
     return f"VALUE {value_kind(value)}"
 
 
 def wrong_kind(expected: str, value: Any) -> QueryLogicError:
-    return QueryLogicError(
-        f"Expected type {expected} but found {value_kind(value)}:\n{show(value)}"
-    )
+    kind = NonExistenceError if value is None else QueryLogicError
+    return kind(f"Expected type {expected} but found {value_kind(value)}:\n{show(value)}")
 
 
 def wrong_type(expected: str, value: Datum) -> QueryLogicError:
@@ -67,7 +68,15 @@ def as_int(env: Env, value: Any) -> int:
     value = as_number(env, value)
     if type(value) is int:
         return value
-    raise QueryLogicError(f"Number not an integer: {value:.20g}")
+    size = " (<-2^53)" if value < -(2**53) else " (>2^53)" if value > 2**53 else ""
+    raise QueryLogicError(f"Number not an integer{size}: {value:.20g}")
+
+
+def as_int32(env: Env, value: Any) -> int:
+    value = as_int(env, value)
+    if -(2**31) <= value < 2**31:
+        return value
+    raise QueryLogicError(f"Integer too large: {value}")
 
 
 def as_string(env: Env, value: Any) -> str:
@@ -106,7 +115,23 @@ def as_sequence(env: Env, value: Any) -> list[Datum] | Sequence:
         raise NonExistenceError(message) if value is None else QueryLogicError(message)
     if type(value) is SingleSelection:
         return as_sequence(env, value.row)
+    if type(value) is Grouped and value.is_stream:
+        raise QueryLogicError(
+            "Cannot treat the output of `group` as a stream (did you mean to `ungroup`?)."
+        )
     raise wrong_kind("SEQUENCE", value)
+
+
+def check_groups(env: Env, grouped: Grouped) -> Grouped:
+    """The groups of a grouped stream as arrays, unless they are too much."""
+    if grouped.is_stream:
+        rows = sum(len(rows) for _, rows in grouped.groups.values())
+        if rows > env.array_limit:
+            raise ResourceLimitError(
+                f"Grouped data over size limit `{env.array_limit}`.  Try putting a reduction "
+                "(like `.reduce` or `.count`) on the end."
+            )
+    return grouped
 
 
 def rows_of(env: Env, value: list[Datum] | Sequence) -> Iterator[Datum]:
@@ -133,6 +158,22 @@ def feed_below(value: Any) -> Any:
     """The changefeed a sequence draws from, whatever steps follow it; None if there is none."""
     source = getattr(value, "source", None)
     return source if getattr(source, "is_feed", False) else None
+
+
+def as_time(env: Env, value: Any) -> Time:
+    value = as_datum(env, value)
+    if type(value) is Time:
+        return value
+    raise QueryLogicError(f"Not a TIME pseudotype: `{show(value)}`.")
+
+
+def is_open(option: str, value: str) -> bool:
+    """Whether the bound an option speaks of is left out."""
+    if value in ("open", "closed"):
+        return value == "open"
+    raise QueryLogicError(
+        f"Expected `open` or `closed` for optarg `{option}` (got `{show(value)}`)."
+    )
 
 
 def as_table(env: Env, value: Any) -> Selection:
@@ -182,15 +223,21 @@ def as_constant_function(env: Env, value: Any) -> Function:
 
 
 def as_field_function(env: Env, value: Any) -> Function:
-    """A string stands for the function that takes that field of its argument."""
+    """A datum stands for the function that takes that field (or element) of its argument."""
+    from db.embedded.fields import bracket_of
+
     if type(value) is Function:
         return value
-    name = as_string(env, value)
+    if type(value) not in DATUM_TYPES and type(value) is not SingleSelection:
+        raise wrong_kind("FUNCTION", value)
+    name = as_datum(env, value)
 
     def take(row: Datum) -> Datum:
-        return field_of(env, row, name)
+        if type(row) is dict and name in row:
+            return row[name]
+        return bracket_of(env, row, name)
 
-    return Function(take)
+    return Function(take if type(name) is str else lambda row: bracket_of(env, row, name))
 
 
 def field_of(env: Env, value: Any, name: str) -> Datum:
@@ -251,10 +298,12 @@ KINDS: Final[dict[str, Converter]] = {
     "datum": as_datum,
     "number": as_number,
     "int": as_int,
+    "int32": as_int32,
     "string": as_string,
     "bool": as_bool,
     "array": as_array,
     "object": as_object,
+    "time": as_time,
     "sequence": as_sequence,
     "table": as_table,
     "slice": as_table_slice,
@@ -277,10 +326,12 @@ FAST: Final[dict[str, frozenset[type]]] = {
     "datum": DATUM_TYPES,
     "number": frozenset({int, float}),
     "int": frozenset({int}),
+    "int32": frozenset(),
     "string": frozenset({str}),
     "bool": frozenset({bool}),
     "array": frozenset({list}),
     "object": frozenset({dict}),
+    "time": frozenset({Time}),
     "sequence": frozenset({list}),
     "table": frozenset(),
     "slice": frozenset(),

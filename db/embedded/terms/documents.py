@@ -1,99 +1,172 @@
-"""Terms on objects: fields, pluck, without, merge, has_fields …"""
+"""Terms on objects, or on every object of a sequence: fields, pluck, without, merge, has_fields …"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from db.embedded.datum import Datum, type_name
+from db.embedded.compiler import IMPLICIT_VAR, VAR, Call, Closure, Frame
+from db.embedded.datum import Datum, Time, pretty, revive_object, shorten, type_name
 from db.embedded.env import Env
 from db.embedded.errors import QueryLogicError
-from db.embedded.merging import merge_datum
-from db.embedded.registry import term
-from db.embedded.sequences import Function, Sequence, SingleSelection, Step
-from db.embedded.values import as_datum, as_int, as_string, field_of
+from db.embedded.fields import bracket_of, get_field, over_objects
+from db.embedded.merging import is_literal, merge_datum
+from db.embedded.paths import Pattern
+from db.embedded.registry import shortcut, special, term
+from db.embedded.sequences import Function
+from db.embedded.values import as_datum, as_string, expect_arity
+
+# --- fields -------------------------------------------------------------------------------
 
 
-@term("GET_FIELD", 31, "any string")
-def get_field(env: Env, value: Any, name: str) -> Any:
-    if type(value) is list or isinstance(value, Sequence):
-        return _map_fields(env, value, name)
-    return field_of(env, value, name)
+@term("GET_FIELD", 31, "any string", options={"_NO_RECURSE_": "bool"}, stream_groups=True)
+def get_field_term(env: Env, value: Any, name: str, _NO_RECURSE_: bool = False) -> Any:  # noqa: N803
+    return get_field(env, "get_field", value, name)
 
 
-def _map_fields(env: Env, value: list[Datum] | Sequence, name: str) -> Any:
-    """On a sequence: that field of every row that has it."""
-    if isinstance(value, list):
-        return [row[name] for row in value if name in row]
-    has = Step("filter", lambda row: name in row)
-    take = Step("map", lambda row: row[name])
-    return value.with_step(has).with_step(take)
+@term("BRACKET", 170, "any datum", options={"_NO_RECURSE_": "bool"}, stream_groups=True)
+def bracket(env: Env, value: Any, key: Datum, _NO_RECURSE_: bool = False) -> Any:  # noqa: N803
+    return bracket_of(env, value, key)
 
 
-@term("BRACKET", 170, "any any")
-def bracket(env: Env, value: Any, key: Any) -> Any:
-    key = as_datum(env, key)
-    if type(key) is str:
-        return get_field(env, value, key)
-    from db.embedded.terms.transforms import nth
-    from db.embedded.values import as_sequence
-
-    return nth(env, as_sequence(env, value), as_int(env, key))
+# Terms that may be evaluated again at no cost and without effect: variables and their fields.
+_READS = frozenset({VAR, IMPLICIT_VAR, 31, 170})
 
 
-def _select(row: Datum, patterns: tuple[Datum, ...]) -> Datum:
-    made: dict[str, Datum] = {}
-    for pattern in patterns:
-        if type(pattern) is str:
-            if pattern in row:
-                made[pattern] = row[pattern]
-        elif type(pattern) is list:
-            made.update(_select(row, tuple(pattern)))
-        elif type(pattern) is dict:
-            for key, inner in pattern.items():
-                if key not in row:
-                    continue
-                if inner is True:
-                    made[key] = row[key]
-                elif type(row[key]) is dict:
-                    made[key] = _select(row[key], (inner,))
-                elif type(row[key]) is list:
-                    made[key] = [_select(item, (inner,)) for item in row[key] if type(item) is dict]
-        else:
-            raise QueryLogicError(f"Invalid path argument `{pattern}`.")
-    return made
+@shortcut(31)
+@shortcut(170)
+def _field_of_object(call: Call, general: Closure) -> Closure | None:
+    """`row["name"]` with the name written out: one look into the row."""
+    if len(call.args) != 2 or call.options or call.args[0].code not in _READS:
+        return None
+    value_of, name = call.runs[0], call.args[1].constant
+    if type(name) is not str:
+        return None
+
+    def run(frame: Frame) -> Any:
+        value = value_of(frame)
+        if type(value) is dict and name in value:
+            return value[name]
+        return general(frame)
+
+    return run
 
 
-@term("PLUCK", 33, "any datum*")
-def pluck(env: Env, value: Any, *patterns: Datum) -> Any:
-    if type(value) is list:
-        return [_select(row, patterns) for row in value]
-    if isinstance(value, Sequence):
-        return value.with_step(Step("map", lambda row: _select(row, patterns)))
-    return _select(as_datum(env, value), patterns)
+def _pattern_over(name: str, kind: str, choose: Callable[[Pattern], Any]) -> Any:
+    def compute(env: Env, value: Any, *parts: Datum, **_: Any) -> Any:
+        return over_objects(env, name, kind, value, choose(Pattern(parts)))
+
+    return compute
 
 
-@term("MERGE", 35, "any any*")
-def merge(env: Env, value: Any, *others: Any) -> Any:
+_INNER = {"_NO_RECURSE_": "bool"}
+
+term("PLUCK", 33, "any datum*", options=_INNER, stream_groups=True)(
+    _pattern_over("pluck", "map", lambda pattern: pattern.plucker())
+)
+term("WITHOUT", 34, "any datum*", options=_INNER, stream_groups=True)(
+    _pattern_over("without", "map", lambda pattern: pattern.without)
+)
+term("HAS_FIELDS", 32, "any datum*", options=_INNER, stream_groups=True)(
+    _pattern_over("has_fields", "filter", lambda pattern: pattern.is_in)
+)
+
+
+@term("WITH_FIELDS", 96, "any datum*", stream_groups=True)
+def with_fields(env: Env, value: Any, *parts: Datum) -> Any:
+    pattern = Pattern(parts)
+    having = over_objects(env, "has_fields", "filter", value, pattern.is_in)
+    return over_objects(env, "pluck", "map", having, pattern.plucker())
+
+
+# --- merge --------------------------------------------------------------------------------
+
+
+def _patch_of(env: Env, other: Any) -> Callable[[Datum], Datum]:
+    """What is merged into a row: always the same, or made from the row by a function."""
+    if type(other) is Function:
+        expect_arity(other, 1)
+        return lambda row: _checked(as_datum(env, other.unary(row)))
+    fixed = _checked(as_datum(env, other))
+    return lambda row: fixed
+
+
+def _checked(patch: Datum) -> Datum:
+    if type(patch) is Time or (type(patch) is dict and "$reql_type$" in patch):
+        if is_literal(patch):
+            return patch
+        raise QueryLogicError(f"Cannot merge objects of type `{type_name(patch)}`.")
+    return patch
+
+
+@term("MERGE", 35, "any any*", options=_INNER, stream_groups=True, literals=True)
+def merge(env: Env, value: Any, *others: Any, _NO_RECURSE_: bool = False) -> Any:  # noqa: N803
+    patches = [_patch_of(env, other) for other in others]
+
     def merged(row: Datum) -> Datum:
-        for other in others:
-            patch = other.unary(row) if type(other) is Function else other
-            row = merge_datum(row, as_datum(env, patch))
+        for patch_of in patches:
+            row = merge_datum(row, patch_of(row))
         return row
 
-    if type(value) is list:
-        return [merged(row) for row in value]
-    if isinstance(value, Sequence):
-        return value.with_step(Step("map", merged))
-    return merged(as_datum(env, value))
+    return over_objects(env, "merge", "map", value, merged)
 
 
-@term("TYPE_OF", 52, "any", per_group=False)
-def type_of(env: Env, value: Any) -> str:
-    if isinstance(value, Sequence):
-        return value.kind
-    if type(value) is SingleSelection:
-        return f"SELECTION<{type_name(value.row)}>"
-    return type_name(as_datum(env, value))
+@special("LITERAL", 137, 0, 1)
+def literal(call: Call) -> Closure:
+    value_of = call.runs[0] if call.args else None
+    legal = call.scope.literal_legal
+
+    def run(frame: Frame) -> Datum:
+        if not legal:
+            raise QueryLogicError(
+                "Stray literal keyword found: literal is only legal inside of the object passed to "
+                "merge or update and cannot nest inside other literals."
+            )
+        if value_of is None:
+            return {"$reql_type$": "LITERAL"}
+        return {"$reql_type$": "LITERAL", "value": as_datum(frame[0], value_of(frame))}
+
+    return run
 
 
-__all__ = ["as_string"]
+# --- keys and values ----------------------------------------------------------------------
+
+
+def _plain_object(name: str, value: Datum) -> dict[str, Datum]:
+    if type(value) is dict and "$reql_type$" not in value:
+        return value
+    raise QueryLogicError(f"Cannot call `{name}` on objects of type `{type_name(value)}`.")
+
+
+@term("KEYS", 94, "datum")
+def keys(env: Env, value: Datum) -> Datum:
+    return env.check_array(sorted(_plain_object("keys", value)))
+
+
+@term("VALUES", 186, "datum")
+def values(env: Env, value: Datum) -> Datum:
+    row = _plain_object("values", value)
+    return env.check_array([row[key] for key in sorted(row)])
+
+
+@term("OBJECT", 143, "datum*")
+def make_object(env: Env, *items: Datum) -> Datum:
+    if len(items) % 2:
+        raise QueryLogicError(
+            f"OBJECT expects an even number of arguments (but found {len(items)})."
+        )
+    made: dict[str, Datum] = {}
+    for key, value in zip(items[::2], items[1::2], strict=True):
+        name = as_string(env, key)
+        if name in made:
+            raise duplicate_key(name, made[name], value, "object")
+        made[name] = value
+    return revive_object(made) if "$reql_type$" in made else made
+
+
+def duplicate_key(name: str, first: Datum, second: Datum, where: str) -> QueryLogicError:
+    return QueryLogicError(
+        f"Duplicate key {pretty(name)} in {where}.  (got {shorten(pretty(first))} and "
+        f"{shorten(pretty(second))} as values)"
+    )
+

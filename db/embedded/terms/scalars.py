@@ -1,15 +1,20 @@
-"""Comparison, arithmetic and logic on plain data."""
+"""Comparison and logic on any data, and the random terms."""
 
 from __future__ import annotations
 
+import random as random_numbers
+import uuid as uuids
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any, Final
 
-from db.embedded.datum import Datum, compare, equal, number, type_name
+from db.embedded.compiler import Call, Closure, Frame
+from db.embedded.datum import Datum, compare, equal, number
 from db.embedded.env import Env
 from db.embedded.errors import QueryLogicError
-from db.embedded.registry import term
-from db.embedded.values import as_number, wrong_type
+from db.embedded.registry import shortcut, term
+
+# --- comparison ---------------------------------------------------------------------------
 
 
 @term("EQ", 17, "datum datum*")
@@ -19,7 +24,23 @@ def eq(env: Env, first: Datum, *others: Datum) -> bool:
 
 @term("NE", 18, "datum datum*")
 def ne(env: Env, first: Datum, *others: Datum) -> bool:
-    return not eq(env, first, *others)
+    return not all(equal(first, other) for other in others)
+
+
+@shortcut(17)
+def _equals_text(call: Call, general: Closure) -> Closure | None:
+    """`… == "text"`, the most common test of filters."""
+    if len(call.args) != 2 or type(call.args[1].constant) is not str:
+        return None
+    value_of, text = call.runs[0], call.args[1].constant
+    if not call.args[0].deterministic:
+        return None
+
+    def run(frame: Frame) -> Any:
+        value = value_of(frame)
+        return value == text if type(value) is str else general(frame)
+
+    return run
 
 
 def _ordered(name: str, code: int, holds: Callable[[int], bool]) -> None:
@@ -36,49 +57,65 @@ _ordered("GT", 21, lambda sign: sign > 0)
 _ordered("GE", 22, lambda sign: sign >= 0)
 
 
+def _number_test(code: int, holds: Callable[[Any, Any], bool]) -> None:
+    @shortcut(code)
+    def against_constant(call: Call, general: Closure) -> Closure | None:
+        """`… > 5` with the number written out."""
+        if len(call.args) != 2 or type(call.args[1].constant) not in (int, float):
+            return None
+        if not call.args[0].deterministic:
+            return None
+        value_of, limit = call.runs[0], call.args[1].constant
+
+        def run(frame: Frame) -> Any:
+            value = value_of(frame)
+            if type(value) is int or type(value) is float:
+                return holds(value, limit)
+            return general(frame)
+
+        return run
+
+
+_number_test(19, lambda value, limit: value < limit)
+_number_test(20, lambda value, limit: value <= limit)
+_number_test(21, lambda value, limit: value > limit)
+_number_test(22, lambda value, limit: value >= limit)
+
+
 @term("NOT", 23, "bool")
 def negate(env: Env, value: bool) -> bool:
     return not value
 
 
-@term("ADD", 24, "datum datum*")
-def add(env: Env, first: Datum, *others: Datum) -> Datum:
-    total = first
-    for other in others:
-        if type(total) is str and type(other) is str:
-            total = total + other
-        elif type(total) is list and type(other) is list:
-            total = env.check_array(total + other)
-        elif type(total) in (int, float) and type(other) in (int, float):
-            total = number(total + other)
-        elif type(total) in (str, list, int, float):
-            raise wrong_type(type_name(total), other)
-        else:
-            raise wrong_type("NUMBER", total)
-    return total
+# --- chance -------------------------------------------------------------------------------
+
+_NAMESPACE: Final = uuids.UUID("91461c99-f89d-49d2-af96-d8e2e14e9b58")
 
 
-@term("SUB", 25, "datum datum*")
-def subtract(env: Env, first: Datum, *others: Datum) -> Datum:
-    total = as_number(env, first)
-    for other in others:
-        total = number(total - as_number(env, other))
-    return total
+@term("UUID", 169, "string?", deterministic=False)
+def uuid(env: Env, name: str | None = None) -> str:
+    return str(uuids.uuid4() if name is None else uuids.uuid5(_NAMESPACE, name))
 
 
-@term("MUL", 26, "number number*")
-def multiply(env: Env, first: float, *others: float) -> Datum:
-    total = first
-    for other in others:
-        total = number(total * other)
-    return total
+def _bound(which: str, value: float) -> int:
+    if type(value) is int:
+        return value
+    raise QueryLogicError(
+        f"{which} bound ({value:.20g}) could not be safely converted to an integer."
+    )
 
 
-@term("DIV", 27, "number number*")
-def divide(env: Env, first: float, *others: float) -> Datum:
-    total = first
-    for other in others:
-        if other == 0:
-            raise QueryLogicError("Cannot divide by zero.")
-        total = number(total / other)
-    return total
+@term("RANDOM", 151, "number? number?", options={"float": "bool"}, deterministic=False)
+def random(env: Env, *bounds: float, **options: bool) -> Datum:
+    if options.get("float", not bounds):
+        low, high = {0: (0.0, 1.0), 1: (0.0, *bounds), 2: bounds}[len(bounds)]
+        drawn = low + random_numbers.random() * (high - low)
+        return number(low if (drawn >= high if high > low else drawn <= high) else drawn)
+    if not bounds:
+        raise QueryLogicError("Generating a random integer requires one or two bounds.")
+    start = _bound("Lower", bounds[0]) if len(bounds) == 2 else 0
+    stop = _bound("Upper", bounds[-1])
+    if start >= stop:
+        raise QueryLogicError(f"Lower bound ({start}) is not less than upper bound ({stop}).")
+    return random_numbers.randrange(start, stop)
+

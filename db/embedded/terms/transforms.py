@@ -1,219 +1,297 @@
-"""Terms that turn one sequence into another: map, filter, concat_map, order_by, slice …"""
+"""Terms that turn one sequence into another row by row: map, filter, concat_map, union, range …"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import islice
+import random
+from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any
 
-from db.embedded.compiler import FUNC, Call, Closure, Frame
-from db.embedded.datum import Datum, equal, order_key, type_name
+from db.embedded.compiler import Call, Closure, Frame
+from db.embedded.datum import LARGEST_EXACT_INT, Datum
 from db.embedded.env import Env
-from db.embedded.errors import EmptyError, NonExistenceError, QueryLogicError
+from db.embedded.errors import (
+    EmptyError,
+    NonExistenceError,
+    QueryLogicError,
+    ResourceLimitError,
+)
+from db.embedded.fields import transform
+from db.embedded.merging import is_literal
+from db.embedded.ordering import Order, orders_of, sort_keys
 from db.embedded.registry import special, term
 from db.embedded.sequences import (
     ArraySelection,
     Function,
-    Grouped,
-    Ordering,
+    Generated,
     Selection,
     Sequence,
-    SingleSelection,
     Step,
+    Stream,
+    Union,
 )
 from db.embedded.values import (
+    as_bool,
+    as_constant_function,
     as_datum,
-    as_field_function,
+    as_function,
     as_sequence,
-    as_string,
     datum_function,
+    equals_predicate,
+    expect_arity,
+    feed_below,
     finite_rows_of,
-    predicate,
     rows_of,
+    wrong_type,
 )
 
+Rows = list[Datum] | Sequence
 
-@term("MAP", 38, "sequence function", forbids_writes=True)
-def map_rows(env: Env, rows: list[Datum] | Sequence, function: Function) -> Any:
-    call = datum_function(env, function)
-    if isinstance(rows, list):
-        return env.collect(map(call, rows))
-    return rows.with_step(Step("map", call))
+# --- map ----------------------------------------------------------------------------------
 
 
-def _matcher(pattern: Datum) -> Callable[[Datum], bool]:
-    """A literal object as a filter: every field it names must be there and match."""
-    if type(pattern) is not dict:
-        return lambda value: equal(value, pattern)
-    tests = [(key, _matcher(value)) for key, value in pattern.items()]
+@term("MAP", 38, "any any any*", stream_groups=True, forbids_writes=True)
+def map_rows(env: Env, *values: Any) -> Any:
+    sequences = [as_sequence(env, value) for value in values[:-1]]
+    function = as_function(env, values[-1])
+    _check_map_arity(function, len(sequences))
+    if len(sequences) == 1:
+        return transform(env, sequences[0], Step("map", datum_function(env, function)))
 
-    def matches(value: Datum) -> bool:
-        return type(value) is dict and all(key in value and test(value[key]) for key, test in tests)
+    def rows(env: Env) -> Iterator[Datum]:
+        for items in zip(*(rows_of(env, each) for each in sequences), strict=False):
+            yield as_datum(env, function.call(*items))
+
+    if all(isinstance(each, list | ArraySelection) for each in sequences):
+        return env.collect(rows(env))
+    infinite = all(not isinstance(each, list) and each.infinite for each in sequences)
+    return Stream(Generated(rows, infinite))
+
+
+def _check_map_arity(function: Function, sequences: int) -> None:
+    if function.arity is not None and function.arity != sequences:
+        raise QueryLogicError(
+            f"The function passed to `map` expects {function.arity} argument"
+            f"{'' if function.arity == 1 else 's'}, but {sequences} sequence"
+            f"{' was' if sequences == 1 else 's were'} found."
+        )
+
+
+@term("CONCAT_MAP", 40, "sequence function", stream_groups=True, forbids_writes=True)
+def concat_map(env: Env, rows: Rows, function: Function) -> Any:
+    expect_arity(function, 1)
+
+    def items(row: Datum) -> Iterator[Datum]:
+        return finite_rows_of(env, as_sequence(env, function.unary(row)))
+
+    return transform(env, rows, Step("concat_map", items))
+
+
+# --- filter -------------------------------------------------------------------------------
+
+Test = Callable[[Datum], bool]
+
+
+def matcher(pattern: dict[str, Datum]) -> Test:
+    """A written-out object as a filter: every field it names must be there and match."""
+    if is_literal(pattern):
+        return equals_predicate(pattern.get("value"))
+    tests = [(name, _field_test(pattern[name])) for name in sorted(pattern)]
+    if len(tests) == 1:
+        ((only, only_test),) = tests
+
+        def matches_one(row: Datum) -> bool:
+            if type(row) is dict and only in row:
+                return only_test(row[only])
+            raise _no_field(row, only)
+
+        return matches_one
+
+    def matches(row: Datum) -> bool:
+        for name, test in tests:
+            if type(row) is not dict or name not in row:
+                raise _no_field(row, name)
+            if not test(row[name]):
+                return False
+        return True
 
     return matches
 
 
-def _truth_of_function(
-    env: Env, function: Function, default: Callable[[NonExistenceError], bool]
-) -> Callable[[Datum], bool]:
-    test = predicate(env, function)
+def _no_field(row: Datum, name: str) -> QueryLogicError:
+    if type(row) is not dict:
+        return wrong_type("OBJECT", row)
+    return NonExistenceError(f"No attribute `{name}` in object.")
+
+
+def _field_test(wanted: Datum) -> Test:
+    if type(wanted) is str:
+        return lambda value: value == wanted
+    if type(wanted) is not dict:
+        return equals_predicate(wanted)
+    inner, whole = matcher(wanted), equals_predicate(wanted)
+    if is_literal(wanted):
+        return inner
+    return lambda value: inner(value) if type(value) is dict else whole(value)
+
+
+def _truth_of(env: Env, function: Function) -> Test:
+    """The function as a filter; an object it makes is matched against the row."""
+    expect_arity(function, 1)
+    unary, is_pattern = function.unary, function.is_pattern
 
     def holds(row: Datum) -> bool:
-        try:
-            return test(row)
-        except NonExistenceError as error:
-            return default(error)
+        value = unary(row)
+        if value is True or value is False:
+            return bool(value)
+        if is_pattern and type(value) is dict:
+            return matcher(value)(row)
+        return as_bool(env, value)
 
     return holds
 
 
-@special("FILTER", 39, 2, 2, options={"default": "any"}, forbids_writes=True)
-def filter_rows(call: Call) -> Closure:
-    rows_from, test_from = call.runs
-    default_node = call.options.get("default")
+def _with_default(env: Env, holds: Test, default: Callable[[], Any] | None) -> Test:
+    """A row something is missing in passes only if the default says so."""
 
-    def on_missing(frame: Frame) -> Callable[[NonExistenceError], bool]:
-        def decide(error: NonExistenceError) -> bool:
-            if default_node is None:
+    def test(row: Datum) -> bool:
+        try:
+            return holds(row)
+        except NonExistenceError as missing:
+            if default is None:
                 return False
             try:
-                value = as_datum(frame[0], default_node.run(frame))
+                return as_bool(env, default())
             except EmptyError:
-                raise error from None
-            return value is not None and value is not False
+                raise missing from None
 
-        return decide
+    return test
+
+
+@term(
+    "FILTER", 39, "sequence any", options={"default": "lazy"},
+    stream_groups=True, literals=True, forbids_writes=True,
+)  # fmt: skip
+def filter_rows(
+    env: Env, rows: Rows, wanted: Any, default: Callable[[], Any] | None = None
+) -> Any:
+    if type(wanted) is Function:
+        test = _with_default(env, _truth_of(env, wanted), default)
+    else:
+        test = _constant_test(env, as_constant_function(env, wanted).call(), default)
+    return transform(env, rows, Step("filter", test))
+
+
+def _constant_test(env: Env, wanted: Any, default: Callable[[], Any] | None) -> Test:
+    wanted = as_datum(env, wanted)
+    if type(wanted) is not dict:
+        passes = as_bool(env, wanted)
+        return lambda row: passes
+    return _with_default(env, matcher(wanted), default)
+
+
+@term("OFFSETS_OF", 87, "sequence any")
+def offsets_of(env: Env, rows: Rows, wanted: Any) -> Any:
+    test = (
+        _with_default(env, _truth_of(env, wanted), None)
+        if type(wanted) is Function
+        else equals_predicate(as_datum(env, wanted))
+    )
+
+    def offsets(env: Env, rows: Iterator[Datum]) -> Iterator[Datum]:
+        return (offset for offset, row in enumerate(rows) if test(row))
+
+    return transform(env, rows, Step("offsets_of", apply=offsets))
+
+
+# --- union --------------------------------------------------------------------------------
+
+
+@special("UNION", 44, 0, None, options={"interleave": "any"})
+def union(call: Call) -> Closure:
+    """Rows of all sequences: one after the other, or merged in a given order."""
+    interleave = call.options.get("interleave")
 
     def run(frame: Frame) -> Any:
         env = frame[0]
-        rows = rows_from(frame)
-        if type(rows) is Grouped:
-            return rows.apply(lambda value: keep(frame, as_sequence(env, value)))
-        return keep(frame, as_sequence(env, rows))
-
-    def keep(frame: Frame, rows: list[Datum] | Sequence) -> Any:
-        env = frame[0]
-        test = test_from(frame)
-        if type(test) is Function:
-            holds = _truth_of_function(env, test, on_missing(frame))
-        else:
-            pattern = as_datum(env, test)
-            holds = (
-                _matcher(pattern)
-                if type(pattern) is dict
-                else lambda row: bool(pattern is not None and pattern is not False)
-            )
-        if isinstance(rows, list):
-            return env.collect(filter(holds, rows))
-        return rows.with_step(Step("filter", holds))
+        parts = [as_sequence(env, evaluate(frame)) for evaluate in call.runs]
+        orders = [] if interleave is None else orders_of(env, frame, interleave)
+        if any(feed_below(part) is not None for part in parts) and orders:
+            raise QueryLogicError("Cannot use an infinite stream with an ordered `union`.")
+        source = Union(parts, merging(parts, orders) if orders else None)
+        if all(isinstance(part, list | ArraySelection) for part in parts):
+            return env.collect(source.iterate(env))
+        if orders and source.infinite:
+            raise QueryLogicError("Cannot use an infinite stream with an ordered `union`.")
+        return Stream(source)
 
     return run
 
 
-@term("LIMIT", 71, "sequence int", forbids_writes=False)
-def limit(env: Env, rows: list[Datum] | Sequence, count: int) -> Any:
-    if count < 0:
-        raise QueryLogicError(f"LIMIT takes a non-negative argument (got {count}).")
-    if isinstance(rows, list):
-        return rows[:count]
-    return rows.with_step(Step("slice", stop=count))
+def merging(parts: list[Rows], orders: list[Order]) -> Callable[[Env], Iterator[Datum]]:
+    """The rows of sequences that are in this order already, in this order."""
+
+    def rows(env: Env) -> Iterator[Datum]:
+        key_of = sort_keys(env, orders)
+        sources = [rows_of(env, part) for part in parts]
+        heads: list[tuple[Any, Datum, Iterator[Datum]]] = []
+        for source in sources:
+            for row in source:
+                heads.append((key_of(row), row, source))
+                break
+        while heads:
+            best = min(range(len(heads)), key=lambda i: heads[i][0])
+            key, row, source = heads[best]
+            del heads[best]
+            for following in source:
+                next_key = key_of(following)
+                if next_key < key:
+                    raise QueryLogicError(
+                        "The streams given as arguments are not ordered by given ordering."
+                    )
+                heads.append((next_key, following, source))
+                break
+            yield row
+
+    return rows
 
 
-@term("SKIP", 70, "sequence int")
-def skip(env: Env, rows: list[Datum] | Sequence, count: int) -> Any:
-    if count < 0:
-        raise QueryLogicError("Cannot use a negative left index on a stream.")
-    if isinstance(rows, list):
-        return rows[count:]
-    return rows.with_step(Step("slice", start=count))
+# --- others -------------------------------------------------------------------------------
 
 
-@term("ASC", 73, "any")
-def ascending(env: Env, key: Any) -> Ordering:
-    return Ordering(key, descending=False)
+@term("RANGE", 173, "int? int?")
+def range_of(env: Env, *bounds: int) -> Stream:
+    if not bounds:
+        return Stream(Generated(_endless, infinite=True))
+    start, stop = bounds if len(bounds) == 2 else (0, bounds[0])
+    return Stream(Generated(lambda env: env.ticking(range(start, stop))))
 
 
-@term("DESC", 74, "any")
-def descending(env: Env, key: Any) -> Ordering:
-    return Ordering(key, descending=True)
+def _endless(env: Env) -> Iterator[Datum]:
+    for number in env.ticking(count()):
+        if number > LARGEST_EXACT_INT:
+            raise QueryLogicError("`range` out of safe double bounds.")
+        yield number
 
 
-@term("ORDER_BY", 41, "any any*", options={"index": "any"})
-def order_by(env: Env, rows: Any, *keys: Any, index: Any = None) -> Any:
-    value = as_sequence(env, rows)
-    if index is not None:
-        value = _by_index(env, value, index)
-    if not keys:
-        if index is None:
-            raise QueryLogicError("Must specify something to order by.")
-        return value
-    items = env.collect(finite_rows_of(env, value))
-    for key in reversed(keys):
-        ordering = key if type(key) is Ordering else Ordering(key, descending=False)
-        take = as_field_function(env, ordering.key).unary
-
-        def sort_key(row: Datum, take: Callable[[Any], Any] = take) -> bytes:
-            try:
-                return order_key(as_datum(env, take(row)))
-            except NonExistenceError:
-                return b""
-
-        items = sorted(items, key=sort_key, reverse=ordering.descending)
-    if isinstance(value, (Selection, ArraySelection)):
-        return ArraySelection(value.table, items)
-    return items
+@term("IS_EMPTY", 86, "sequence")
+def is_empty(env: Env, rows: Rows) -> bool:
+    return all(False for _ in rows_of(env, rows))
 
 
-def _by_index(env: Env, value: Any, index: Any) -> Selection:
-    from db.embedded.terms.tables import index_option
-
-    ordering = index if type(index) is Ordering else Ordering(index, descending=False)
-    if type(value) is not Selection or value.kind not in ("TABLE", "TABLE_SLICE"):
-        raise QueryLogicError("Indexed order_by can only be performed on a TABLE or TABLE_SLICE.")
-    name = index_option(value, as_string(env, ordering.key))
-    return value.narrowed(index=name, order="desc" if ordering.descending else "asc")
-
-
-_NONE = object()
-
-
-@term("NTH", 45, "sequence int")
-def nth(env: Env, rows: list[Datum] | Sequence, position: int) -> Any:
-    if isinstance(rows, list):
-        if not -len(rows) <= position < len(rows):
-            raise NonExistenceError(f"Index out of bounds: {position}")
-        return rows[position]
-    if position < 0:
-        items = env.collect(finite_rows_of(env, rows))
-        if position < -len(items):
-            raise NonExistenceError(f"Index out of bounds: {position}")
-        row = items[position]
-    else:
-        found = next(islice(rows_of(env, rows), position, None), _NONE)
-        if found is _NONE:
-            raise NonExistenceError(f"Index out of bounds: {position}")
-        row = found
-    if isinstance(rows, (Selection, ArraySelection)):
-        return SingleSelection(rows.table, row, row[rows.table.primary_key])
-    return row
-
-
-@term("COUNT", 43, "any any?", forbids_writes=True)
-def count(env: Env, value: Any, *tests: Any) -> int:
-    shown = value.row if type(value) is SingleSelection else value
-    if not tests and type(shown) in (str, dict, bytes):
-        return len(shown)
-    rows = as_sequence(env, value)
-    if not tests:
-        if type(rows) is Selection and rows.kind == "TABLE":
-            return int(rows.table.count())
-        return sum(1 for _ in finite_rows_of(env, rows))
-    (wanted,) = tests
-    if type(wanted) is Function:
-        holds = _truth_of_function(env, wanted, lambda error: False)
-        return sum(1 for row in finite_rows_of(env, rows) if holds(row))
-    wanted = as_datum(env, wanted)
-    return sum(1 for row in finite_rows_of(env, rows) if equal(row, wanted))
-
-
-__all__ = ["FUNC", "type_name"]
+@term("SAMPLE", 81, "sequence int", deterministic=False)
+def sample(env: Env, rows: Rows, size: int) -> Any:
+    if size < 0:
+        raise QueryLogicError(f"Number of items to sample must be non-negative, got `{size}`.")
+    if size > env.array_limit:
+        raise ResourceLimitError(f"Array over size limit `{env.array_limit}`.")
+    chosen: list[Datum] = []
+    for seen, row in enumerate(finite_rows_of(env, rows), 1):
+        if len(chosen) < size:
+            chosen.append(row)
+        elif (place := random.randrange(seen)) < size:
+            chosen[place] = row
+    random.shuffle(chosen)
+    if isinstance(rows, Selection | ArraySelection):
+        return ArraySelection(rows.table, chosen)
+    return chosen

@@ -240,7 +240,9 @@ def _selection_term(call: Call, build: Callable[[Env, Function], Change]) -> Clo
     return run
 
 
-@special("UPDATE", 53, 2, 2, options=_WRITE_OPTIONS, writes=True, forbids_writes=True)
+@special(
+    "UPDATE", 53, 2, 2, options=_WRITE_OPTIONS, writes=True, forbids_writes=True, literals=True
+)
 def update(call: Call) -> Closure:
     def build(env: Env, function: Function) -> Change:
         patch_of = _change_function(env, function)

@@ -1,0 +1,125 @@
+"""Terms on strings: match, split, upcase, downcase.
+
+Regular expressions are RE2's, as in RethinkDB: the same syntax, and no pattern takes more than linear
+time, so that no query can hold up the others. Positions of matches count bytes of UTF-8, as there.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
+from typing import Any, Final
+
+import re2
+
+from db.embedded.datum import Datum
+from db.embedded.env import Env
+from db.embedded.errors import QueryLogicError
+from db.embedded.registry import term
+from db.embedded.values import as_string
+
+_OPTIONS: Final = re2.Options()
+_OPTIONS.log_errors = False
+
+# What RE2 has named differently over the years, as RethinkDB's release of it says.
+_WORDING: Final = {"no argument for repetition operator": "missing argument to repetition operator"}
+
+
+@lru_cache(maxsize=500)
+def _pattern(text: str) -> Any:
+    try:
+        return re2.compile(text.encode(), _OPTIONS)
+    except re2.error as error:
+        told = error.args[0]
+        reason = told.decode(errors="replace") if isinstance(told, bytes) else str(told)
+    what, separator, portion = reason.partition(": ")
+    reason = f"{_WORDING.get(what, what)}{separator}{portion}"
+    raise QueryLogicError(f"Error in regexp `{text}` (portion `{portion}`): {reason}")
+
+
+@term("MATCH", 97, "string string")
+def match(env: Env, text: str, pattern: str) -> Datum:
+    found = _pattern(pattern).search(text.encode())
+    if found is None:
+        return None
+    groups = [_group(found, i) for i in range(1, len(found.groups()) + 1)]
+    return {**_group(found, 0), "groups": groups}
+
+
+def _group(found: Any, i: int) -> Any:
+    start, end = found.span(i)
+    if start < 0:
+        return None
+    return {"start": start, "end": end, "str": found.group(i).decode(errors="replace")}
+
+
+# --- split --------------------------------------------------------------------------------
+
+_SPACE: Final = frozenset(
+    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
+
+
+@term("SPLIT", 149, "string datum? datum?")
+def split(env: Env, text: str, separator: Datum = None, most: Datum = -1) -> Datum:
+    delimiter = None if separator is None else as_string(env, separator)
+    limit = _split_limit(env, most)
+    if delimiter is None:
+        parts = _split_on_space(text, limit)
+    elif delimiter == "":
+        parts = _split_characters(text, limit)
+    else:
+        parts = text.split(delimiter, limit)
+    return env.check_array(parts)
+
+
+def _split_limit(env: Env, most: Datum) -> int:
+    from db.embedded.values import as_int
+
+    limit = as_int(env, most)
+    if -1 <= limit <= env.array_limit - 1:
+        return limit
+    raise QueryLogicError(
+        f"Error: `split` size argument must be in range [-1, {env.array_limit - 1}]."
+    )
+
+
+def _split_on_space(text: str, limit: int) -> list[str]:
+    """Words; after `limit` of them the rest, without the space before it."""
+    parts: list[str] = []
+    word = ""
+    for position, character in enumerate(text):
+        if len(parts) == limit and not word:
+            rest = text[position:].lstrip("".join(_SPACE))
+            return [*parts, rest] if rest else parts
+        if character not in _SPACE:
+            word += character
+        elif word:
+            parts.append(word)
+            word = ""
+    return [*parts, word] if word else parts
+
+
+def _split_characters(text: str, limit: int) -> list[str]:
+    """Single characters, each with the marks that combine with it."""
+    parts: list[str] = []
+    for position, character in enumerate(text):
+        if parts and unicodedata.category(character).startswith("M"):
+            if len(parts) != limit or limit < 0:
+                parts[-1] += character
+                continue
+        if len(parts) == limit:
+            return [*parts, text[position:]]
+        parts.append(character)
+    return parts
+
+
+@term("UPCASE", 141, "string")
+def upcase(env: Env, text: str) -> str:
+    return text.upper()
+
+
+@term("DOWNCASE", 142, "string")
+def downcase(env: Env, text: str) -> str:
+    return text.lower()
