@@ -11,6 +11,7 @@ import os
 import sys
 
 import structlog
+from structlog.typing import EventDict
 
 
 def configure(process: str) -> None:
@@ -20,7 +21,14 @@ def configure(process: str) -> None:
     level = logging.getLevelNamesMapping().get(
         os.environ.get("ISARD_LOG_LEVEL", "INFO").upper(), 20
     )
+
+    def name_process(_logger: object, _method: str, event: EventDict) -> EventDict:
+        # Not a context variable: threads and greenlets begin with an empty context.
+        event["process"] = process
+        return event
+
     shared: list[structlog.typing.Processor] = [
+        name_process,
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -53,7 +61,6 @@ def configure(process: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(process=process)
 
 
 def get_logger(name: str) -> structlog.stdlib.BoundLogger:
