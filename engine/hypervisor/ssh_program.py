@@ -21,6 +21,8 @@ from engine.hypervisor.host import HostAddress
 from engine.settings import EngineSettings
 
 SCRIPT = "ssh"
+KNOWN_HOSTS = "known_hosts"
+KEY = "key"
 
 
 class SshProgram:
@@ -31,16 +33,14 @@ class SshProgram:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         _clean(folder)
         alias = f"isard-{address.id}"
-        known_hosts = folder / "known_hosts"
-        _write(known_hosts, f"{alias} {address.host_key or ''}\n", mode=0o600)
-        _write(folder / SCRIPT, _script(settings, known_hosts, alias), mode=0o700)
+        _write(folder / KNOWN_HOSTS, f"{alias} {address.host_key or ''}\n", mode=0o600)
+        _point(folder / KEY, settings.ssh_key)
+        _write(folder / SCRIPT, _script(settings, alias), mode=0o700)
         self._path = folder / f"{SCRIPT}-{secrets.token_hex(8)}"
         self._pid_file = Path(f"{self._path}.pid")
         self._path.symlink_to(SCRIPT)
         host = f"[{address.hostname}]" if ":" in address.hostname else address.hostname
-        options = urlencode(
-            {"keyfile": settings.ssh_key, "command": self._path, "no_tty": "1"}, quote_via=quote
-        )
+        options = urlencode({"command": self._path, "no_tty": "1"}, quote_via=quote)
         self.ended = False
         self.uri = f"qemu+ssh://{quote(address.user)}@{host}:{address.port}/system?{options}"
 
@@ -61,12 +61,12 @@ class SshProgram:
             path.unlink(missing_ok=True)
 
 
-def _script(settings: EngineSettings, known_hosts: Path, alias: str) -> str:
+def _script(settings: EngineSettings, alias: str) -> str:
+    """It works in its own folder: ssh gives %, $ and quotes in a path meanings of its own."""
     options = {
         "BatchMode": "yes",
         "StrictHostKeyChecking": "yes",
-        # ssh reads % as its own sign here, and quotes keep a space in the path.
-        "UserKnownHostsFile": '"' + str(known_hosts).replace("%", "%%") + '"',
+        "UserKnownHostsFile": KNOWN_HOSTS,
         "GlobalKnownHostsFile": "/dev/null",
         "HostKeyAlias": alias,
         "CheckHostIP": "no",
@@ -83,10 +83,10 @@ def _script(settings: EngineSettings, known_hosts: Path, alias: str) -> str:
         "ClearAllForwardings": "yes",
         "LogLevel": "ERROR",
     }
-    argv = ["ssh", "-F", "none"]
+    argv = ["ssh", "-F", "none", "-i", KEY]
     for name, value in options.items():
         argv += ["-o", f"{name}={value}"]
-    return f'#!/bin/sh\necho "$$" >"$0.pid"\nexec {shlex.join(argv)} "$@"\n'
+    return f'#!/bin/sh\necho "$$" >"$0.pid"\ncd "${{0%/*}}" || exit\nexec {shlex.join(argv)} "$@"\n'
 
 
 def _write(path: Path, text: str, *, mode: int) -> None:
@@ -100,6 +100,14 @@ def _write(path: Path, text: str, *, mode: int) -> None:
     new.write_text(text)
     new.chmod(mode)
     new.replace(path)
+
+
+def _point(link: Path, target: Path) -> None:
+    if link.is_symlink() and link.readlink() == target:
+        return
+    new = link.with_name(f".{link.name}-{secrets.token_hex(8)}")
+    new.symlink_to(target)
+    new.replace(link)
 
 
 def _clean(folder: Path) -> None:

@@ -1,0 +1,13 @@
+from tests.engine.hosts import (  # noqa: F401 (fixtures)
+    connection,
+    disks,
+    new_guest,
+    pool,
+    recorder,
+    settings,
+    shared_host,
+    shared_lab,
+    ssh,
+    tiny_base,
+)
+from tests.lab.fixtures import lab  # noqa: F401
