@@ -8,7 +8,7 @@ Admin terms call the verbs; `find_table` is what every read and write starts fro
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from db.embedded.datum import Datum, from_json, to_json
@@ -41,6 +41,7 @@ class Catalog:
         self._databases_by_id: dict[str, Database] = {}
         self.tables_by_id: dict[str, Table] = {}
         self._last_number = 0
+        self.on_change: Callable[[], None] = lambda: None
 
     # --- loading --------------------------------------------------------------------------
 
@@ -80,7 +81,8 @@ class Catalog:
         self.apply(key, value, load=True)
 
     def released(self, changes: list[Change]) -> None:
-        """Configuration rows have no feeds of their own; system tables look for themselves."""
+        """Configuration rows have no feeds of their own; the system tables show them."""
+        self.on_change()
 
     def apply(self, key: bytes, config: dict[str, Any] | None, load: bool = False) -> None:
         """Bring memory in line with a row of configuration."""

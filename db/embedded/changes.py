@@ -21,7 +21,7 @@ from greenlet import getcurrent, greenlet
 
 from db.embedded.datum import Datum, equal, order_key
 from db.embedded.env import Env
-from db.embedded.errors import NonExistenceError, OpFailedError, QueryLogicError
+from db.embedded.errors import OpFailedError, QueryLogicError, ReqlError
 from db.embedded.sequences import FOLLOWABLE_STEPS, Read, Step
 from db.embedded.store import Change
 
@@ -71,6 +71,8 @@ class Follower:
         self.skipped = 0
         self.failure: str | None = None
         self.sleeper: greenlet | None = None
+        if table.is_system:
+            table.start_looking()
         if key is None:
             table.followers[self] = None
         else:
@@ -97,6 +99,9 @@ class Follower:
             self.queue.append(waiting)
         else:
             waiting.new = change.new
+            if equal(waiting.old, waiting.new):
+                del self.squashed[change.key]
+                self.queue.remove(waiting)
 
     def next(self) -> Change:
         change = self.queue.popleft()
@@ -304,7 +309,7 @@ class RangeFeed(Feed):
                         return None
                 else:
                     value = step.function(value)
-        except NonExistenceError:
+        except ReqlError:
             return None
         return value
 

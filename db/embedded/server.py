@@ -11,18 +11,23 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import logging
-import os
 import select
 import socket
+import time
+from collections import deque
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from db.embedded.catalog import Catalog
 from db.embedded.handshake import Handshake, Refused
 from db.embedded.loop import Loop
 from db.embedded.session import Session
 from db.embedded.store import Store
+from db.embedded.system import SystemDatabase, fixed_id
+from db.embedded.system_tables import TABLES
+from db.embedded.table import MemoryTable
 from db.embedded.users import Users
 from db.embedded.wire import cut_frames, failure
 
@@ -31,15 +36,23 @@ log = logging.getLogger("db.embedded.server")
 HANDSHAKE_S: Final = 15.0
 MOST_UNSENT: Final = 8 * 1024 * 1024
 _READ_SIZE: Final = 256 * 1024
+SCRATCH: Final = {
+    "name": "_debug_scratch",
+    "number": -2,
+    "primary_key": "id",
+    "indexes": {},
+    "durability": "soft",
+}
 _IN, _OUT = select.EPOLLIN, select.EPOLLOUT
 
 
 class Connection:
     """One client."""
 
-    def __init__(self, server: Server, sock: socket.socket) -> None:
+    def __init__(self, server: Server, sock: socket.socket, peer: tuple[str, int]) -> None:
         self.server = server
         self.sock = sock
+        self.peer = peer
         self.descriptor = sock.fileno()
         self.input = bytearray()
         self.output = bytearray()
@@ -170,6 +183,13 @@ class Server:
         self.store.start()
         self.users.prepare(password)
         self.identity = self.catalog.identity()
+        self.system = SystemDatabase(self, TABLES)
+        self.scratch = MemoryTable(self.store, self.system, fixed_id("scratch"), SCRATCH)
+        self.catalog.on_change = self.system.look
+        self.started_at = round(time.time(), 3)
+        self.queries_total = 0
+        self.recent_log: deque[tuple[int, float, str, str]] = deque(maxlen=1000)
+        log.addHandler(LogKeeper(self.recent_log))
         self.connections: set[Connection] = set()
         self.listener = _listen(host, port)
         self.host, self.port = self.listener.getsockname()[:2]
@@ -178,7 +198,7 @@ class Server:
     def _accept(self, events: int) -> None:
         while True:
             try:
-                sock, _ = self.listener.accept()
+                sock, peer = self.listener.accept()
             except BlockingIOError:
                 return
             except OSError as error:
@@ -192,7 +212,7 @@ class Server:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 20)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
-            self.connections.add(Connection(self, sock))
+            self.connections.add(Connection(self, sock, peer[:2]))
 
     def _pause_accepting(self) -> None:
         self.loop.forget(self.listener.fileno())
@@ -223,5 +243,14 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def describe_host() -> dict[str, Any]:
-    return {"hostname": socket.gethostname(), "pid": os.getpid()}
+class LogKeeper(logging.Handler):
+    """Keeps the last log lines for the system table `logs`."""
+
+    def __init__(self, lines: deque[tuple[int, float, str, str]]) -> None:
+        super().__init__(logging.INFO)
+        self._lines = lines
+        self._numbers = itertools.count(1)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = (next(self._numbers), record.created, record.levelname.lower(), record.getMessage())
+        self._lines.append(line)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -23,6 +24,7 @@ from db.embedded.errors import (
     ClientError,
     CompileError,
     InternalError,
+    OpFailedError,
     QueryInterrupted,
     QueryLogicError,
     ReqlError,
@@ -77,10 +79,21 @@ GLOBAL_OPTIONS: Final = frozenset(
 class Query:
     """One running query: who asked, its greenlet, and its cursor once it has one."""
 
-    __slots__ = ("cursor", "env", "noreply", "sleeper", "started_at", "stopped", "term", "token")
+    __slots__ = (
+        "cursor",
+        "env",
+        "ident",
+        "noreply",
+        "sleeper",
+        "started_at",
+        "stopped",
+        "term",
+        "token",
+    )
 
     def __init__(self, token: int, noreply: bool, term: Any) -> None:
         self.token = token
+        self.ident = str(uuid.uuid4())
         self.noreply = noreply
         self.term = term
         self.started_at = time.time()
@@ -140,6 +153,7 @@ class Session:
         options = message[2] if len(message) > 2 else {}
         query = Query(token, options.get("noreply") is True, message[1])
         self.queries[token] = query
+        self.server.queries_total += 1
         self.loop.spawn(lambda: self._run(query, message[1], options))
 
     def _continue(self, token: int, message: list[Any]) -> None:
@@ -369,6 +383,13 @@ class Session:
             close = getattr(cursor.iterator, "close", None)
             if close is not None and sleeper is None:
                 close()
+
+    def interrupt(self, ident: str) -> None:
+        """End a query because its row in the system table `jobs` was deleted."""
+        for query in list(self.queries.values()):
+            if query.ident == ident:
+                self._fail(query.token, OpFailedError("Query terminated by the `jobs` table.", ()))
+                self._end(query)
 
     def close(self) -> None:
         """The connection is gone: stop everything that ran on it."""

@@ -46,7 +46,7 @@ class Keeper(Protocol):
         """The changes may be shown to feeds now."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Change:
     """One document under one key, before and after; None is absent."""
 
@@ -241,9 +241,7 @@ class Store:
     def _commit(self, group: Group) -> None:
         changes = group.rows.items()
         gone = [place for place, change in changes if change.stored is None]
-        kept = [
-            (*place, change.stored) for place, change in changes if change.stored is not None
-        ]
+        kept = [(*place, change.stored) for place, change in changes if change.stored is not None]
         execute = self._file.execute
         execute("BEGIN IMMEDIATE")
         for number in group.dropped:
@@ -263,4 +261,3 @@ class Store:
         if self._writer.is_alive():
             self._writer.join(timeout=60)
         self._file.close()
-

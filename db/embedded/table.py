@@ -132,6 +132,9 @@ class Table:
 
     is_system = False
 
+    def start_looking(self) -> None:
+        """Changes are handed over as they are released."""
+
     def __init__(self, store: Store, database: Database, ident: str, config: dict[str, Any]):
         self.store = store
         self.database = database
@@ -288,6 +291,15 @@ class Table:
             for change in changes:
                 for follower in list(self.key_followers.get(change.key, ())):
                     follower.take([change])
+
+
+class MemoryTable(Table):
+    """A table that is never written to disk."""
+
+    def put(self, key: bytes, new: Datum, hard: bool) -> None:
+        old = self.documents.get(key)
+        self._place(key, old, new)
+        self.released([Change(self, key, old, new, None)])
 
 
 def index_missing(table: Any, name: str) -> ReqlError:

@@ -119,7 +119,11 @@ def index_drop(env: Env, selection: Selection, name: str) -> Datum:
 
 
 @term(
-    "INDEX_RENAME", 156, "table string string", options={"overwrite": "bool"}, writes=True,
+    "INDEX_RENAME",
+    156,
+    "table string string",
+    options={"overwrite": "bool"},
+    writes=True,
     deterministic=False,
 )
 def index_rename(
@@ -206,8 +210,7 @@ def _hook_settings(call: Call, frame: Frame, value: Any) -> dict[str, Any]:
     function: Function = as_function(frame[0], value)
     if not call.args[1].deterministic:
         raise QueryLogicError(
-            "Could not prove function deterministic.  Write hook functions must be "
-            "deterministic."
+            "Could not prove function deterministic.  Write hook functions must be deterministic."
         )
     if function.arity != 3:
         raise QueryLogicError("Write hook functions must expect 3 arguments.")
@@ -223,5 +226,3 @@ def get_write_hook(env: Env, selection: Selection) -> Datum:
         "function": _opaque(_HOOK_BLOB, hook),
         "query": "setWriteHook(function(context, old_val, new_val) { … })",
     }
-
-

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 from db.embedded.compiler import Call, Closure, Frame
 from db.embedded.datum import MAXVAL, MINVAL, Bound, Datum, order_key
 from db.embedded.env import Env
-from db.embedded.errors import QueryLogicError
+from db.embedded.errors import NonExistenceError, QueryLogicError
+from db.embedded.names import check_name, find_database, find_table
 from db.embedded.permissions import check_read
 from db.embedded.registry import special, term
 from db.embedded.sequences import DatabaseValue, Read, Selection, SingleSelection
-from db.embedded.system import find_table
 from db.embedded.table import key_from_value
 from db.embedded.values import as_database, as_string, show
 
-_NAME: Final = re.compile(r"[A-Za-z0-9_-]+\Z")
 READ_MODES: Final = frozenset({"majority", "single", "outdated"})
 
 
-def check_name(what: str, name: str) -> str:
-    if not _NAME.match(name):
-        raise QueryLogicError(f"{what} name `{name}` invalid (Use A-Z, a-z, 0-9, _ and - only).")
-    return name
-
-
-@term("DB", 14, "string")
+@term("DB", 14, "string", deterministic=False)
 def db(env: Env, name: str) -> DatabaseValue:
-    return DatabaseValue(env.catalog.find_database(check_name("Database", name)))
+    return DatabaseValue(find_database(env.server, check_name("Database", name)))
 
 
 def default_database(env: Env) -> DatabaseValue:
@@ -58,13 +50,18 @@ def table(call: Call) -> Closure:
             default_database(env) if database_of is None else as_database(env, database_of(frame))
         )
         name = check_name("Table", as_string(env, name_of(frame)))
+        if "use_outdated" in options:
+            raise QueryLogicError(
+                "The `use_outdated` optarg is no longer supported.  Use the `read_mode` optarg "
+                "instead."
+            )
         settings = {key: evaluate(frame) for key, evaluate in options.items()}
         if "read_mode" in settings:
             check_read_mode(as_string(env, settings["read_mode"]))
         form = "name"
         if "identifier_format" in settings:
             form = check_identifier_format(as_string(env, settings["identifier_format"]))
-        found = find_table(env, database.database, name, form)
+        found = find_table(env.server, database.database, name, form)
         check_read(env, found)
         return Selection(Read(found))
 
@@ -106,7 +103,7 @@ def get_all(env: Env, selection: Selection, *values: Datum, index: str | None = 
     name = index_option(selection, index)
     for value in values:
         if value is None:
-            raise QueryLogicError("Keys cannot be NULL")
+            raise NonExistenceError("Keys cannot be NULL.")
     keys = tuple(
         order_key(value) if name is not None else key_from_value(value) for value in values
     )

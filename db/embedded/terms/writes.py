@@ -9,28 +9,32 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any, Final
 
-from db.embedded.compiler import Call, Closure, Frame
-from db.embedded.datum import Datum, equal, pretty, type_name
+from db.embedded.compiler import FUNC, Call, Closure, Frame
+from db.embedded.datum import Datum, equal, number, pretty, type_name
 from db.embedded.env import Env
-from db.embedded.errors import QueryLogicError, ReqlError
-from db.embedded.merging import merge_datum, strip_literals
+from db.embedded.errors import Backtrace, QueryLogicError, ReqlError
+from db.embedded.merging import merge_datum
 from db.embedded.permissions import check_write
 from db.embedded.registry import special, term
 from db.embedded.sequences import Function, Grouped, Selection, SingleSelection
 from db.embedded.table import Table, key_from_value
 from db.embedded.values import (
+    as_array,
     as_constant_function,
     as_datum,
+    as_object,
     as_selection,
     as_sequence,
-    as_table,
     expect_arity,
     finite_rows_of,
     wrong_kind,
+    wrong_type,
 )
 
+_CHUNK: Final = 256
 COUNTS: Final = ("deleted", "errors", "inserted", "replaced", "skipped", "unchanged")
 
 Change = Callable[[Datum], Datum]
@@ -80,13 +84,14 @@ class Outcome:
 
 
 def parse_return_changes(value: Datum) -> bool | str:
-    if type(value) is bool or value == "always":
-        return value
     if type(value) is str:
-        raise QueryLogicError(
-            f'Invalid return_changes value `{value}` (options are `true`, `false`, and `"always"`).'
-        )
-    raise QueryLogicError(f"Expected type BOOL but found {type_name(value)}.")
+        if value != "always":
+            raise QueryLogicError(
+                f"Invalid return_changes value `{value}` (options are `true`, `false`, and "
+                "`'always'`.)"
+            )
+        return value
+    return value is not None and value is not False
 
 
 def is_hard(env: Env, table: Table, option: str | None) -> bool:
@@ -213,24 +218,22 @@ def _change_function(env: Env, function: Function) -> Change:
     return lambda old: as_datum(env, unary(old))
 
 
-def _selection_term(call: Call, build: Callable[[Env, Function], Change]) -> Closure:
-    """update and replace: evaluate the function, then the rows it applies to."""
-    target_of, function_of = call.runs
+def _selection_term(call: Call, change_of: Callable[[Frame], Change]) -> Closure:
+    """update and replace: the change, then the rows it applies to."""
+    target_of = call.runs[0]
     options_of = {name: node.run for name, node in call.options.items()}
-    non_atomic = "non_atomic" in call.options
     deterministic = call.args[1].deterministic
 
     def run(frame: Frame) -> Any:
         env = frame[0]
-        target = target_of(frame)
         options = {name: as_datum(env, evaluate(frame)) for name, evaluate in options_of.items()}
-        function = as_constant_function(env, function_of(frame))
-        if not deterministic and not (non_atomic and options["non_atomic"]):
+        if not deterministic and options.get("non_atomic") in (None, False):
             raise QueryLogicError(
                 "Could not prove argument deterministic.  Maybe you want to use the non_atomic "
                 "flag?"
             )
-        change = build(env, function)
+        change = change_of(frame)
+        target = target_of(frame)
         if type(target) is Grouped:
             return target.apply(
                 lambda rows: write_rows(env, as_selection(env, rows), change, options)
@@ -244,8 +247,18 @@ def _selection_term(call: Call, build: Callable[[Env, Function], Change]) -> Clo
     "UPDATE", 53, 2, 2, options=_WRITE_OPTIONS, writes=True, forbids_writes=True, literals=True
 )
 def update(call: Call) -> Closure:
-    def build(env: Env, function: Function) -> Change:
-        patch_of = _change_function(env, function)
+    """What is not a function is evaluated for each row, so its errors are counted per row."""
+    patch_from, is_function = call.runs[1], call.args[1].code == FUNC
+
+    def change_of(frame: Frame) -> Change:
+        env = frame[0]
+        if is_function:
+            patch_of = _change_function(env, patch_from(frame))
+        else:
+
+            def patch_of(old: Datum) -> Datum:
+                patch = patch_from(frame)
+                return as_datum(env, patch.unary(old) if type(patch) is Function else patch)
 
         def change(old: Datum) -> Datum:
             if old is None:
@@ -254,17 +267,25 @@ def update(call: Call) -> Closure:
             if patch is None:
                 return old
             if type(patch) is not dict:
-                raise QueryLogicError(f"Expected type OBJECT but found {type_name(patch)}.")
+                raise QueryLogicError(
+                    f"Inserted value must be an OBJECT (got {type_name(patch)}):\n{pretty(patch)}"
+                )
             return merge_datum(old, patch)
 
         return change
 
-    return _selection_term(call, build)
+    return _selection_term(call, change_of)
 
 
 @special("REPLACE", 55, 2, 2, options=_WRITE_OPTIONS, writes=True, forbids_writes=True)
 def replace(call: Call) -> Closure:
-    return _selection_term(call, _change_function)
+    function_from = call.runs[1]
+
+    def change_of(frame: Frame) -> Change:
+        env = frame[0]
+        return _change_function(env, as_constant_function(env, function_from(frame)))
+
+    return _selection_term(call, change_of)
 
 
 @term("DELETE", 54, "selection", options=_WRITE_OPTIONS, writes=True)
@@ -286,9 +307,9 @@ def insert(env: Env, target: Selection, documents: Any, **options: Any) -> dict[
     resolve = _conflict(env, table, options.get("conflict", "error"))
     hard = is_hard(env, table, options.get("durability"))
     check_write(env, table)
-    for document in _documents(env, documents):
-        env.tick()
-        _insert_one(env, table, document, resolve, hard, outcome)
+    rows = iter(_documents(env, documents))
+    while chunk := list(islice(rows, _CHUNK)):
+        _insert_chunk(env, table, chunk, resolve, hard, outcome)
     if hard:
         env.wait_for_commit()
     return outcome.as_datum(env)
@@ -302,31 +323,43 @@ def _documents(env: Env, value: Any) -> Iterable[Datum]:
     return finite_rows_of(env, as_sequence(env, value))
 
 
-def _insert_one(
-    env: Env, table: Table, document: Datum, resolve: Any, hard: bool, outcome: Outcome
+def _insert_chunk(
+    env: Env, table: Table, chunk: list[Datum], resolve: Any, hard: bool, outcome: Outcome
 ) -> None:
+    """Insert some documents; those that have no usable key are found before any is written."""
+    prepared: list[tuple[bytes | None, Datum]] = []
     field = table.primary_key
-    try:
-        if type(document) is not dict:
-            raise QueryLogicError(f"Expected type OBJECT but found {type_name(document)}.")
-        document = strip_literals(document)
-        if field not in document:
-            generated = str(uuid.uuid4())
-            document = {**document, field: generated}
-            outcome.generated_keys.append(generated)
-        key = key_from_value(document[field])
-    except ReqlError as error:
-        outcome.note("errors", None, None, error.message)
-        return
+    for document in chunk:
+        try:
+            if type(document) is not dict:
+                raise wrong_type("OBJECT", document)
+            if field not in document:
+                generated = str(uuid.uuid4())
+                document = {**document, field: generated}
+                outcome.generated_keys.append(generated)
+            prepared.append((key_from_value(document[field]), document))
+        except ReqlError as error:
+            prepared.append((None, error.message))
+            outcome.first_error = outcome.first_error or error.message
+    for key, document in prepared:
+        env.tick()
+        if key is None:
+            outcome.note("errors", None, None, document)
+        else:
+            _write_one(table, key, _insertion(field, document, resolve), hard, outcome, env)
 
+
+def _insertion(field: str, document: Datum, resolve: Any) -> Change:
     def change(old: Datum) -> Datum:
         return document if old is None else resolve(document[field], old, document)
 
-    _write_one(table, key, change, hard, outcome, env)
+    return change
 
 
 def _conflict(env: Env, table: Table, option: Any) -> Callable[[Datum, Datum, Datum], Datum]:
     if type(option) is Function:
+        if not option.deterministic:
+            raise QueryLogicError("The conflict function passed to `insert` must be deterministic.")
         if option.arity is not None and option.arity != 3:
             raise QueryLogicError(
                 "The conflict function passed to `insert` should expect 3 arguments."
@@ -357,31 +390,49 @@ def sync(env: Env, target: Selection) -> dict[str, Datum]:
     return {"synced": 1}
 
 
-@term("FOR_EACH", 68, "sequence constant_function")
-def for_each(env: Env, rows: Any, function: Function) -> dict[str, Datum]:
-    stats: dict[str, Datum] = {}
-    for row in finite_rows_of(env, rows):
-        value = function.call(row)
-        try:
-            result = as_datum(env, value)
-            for one in result if type(result) is list else [result]:
-                _add_stats(stats, one)
-        except (ReqlError, TypeError):
-            raise QueryLogicError("FOR_EACH expects one or more basic write queries.") from None
-    return stats
+_NOT_WRITES: Final = "FOR_EACH expects one or more basic write queries."
 
 
-def _add_stats(stats: dict[str, Datum], one: Datum) -> None:
-    if type(one) is not dict:
-        raise QueryLogicError("FOR_EACH expects one or more basic write queries.")
+@special("FOR_EACH", 68, 2, 2, writes=True)
+def for_each(call: Call) -> Closure:
+    rows_from, write_from = call.runs
+    path = call.args[1].path
+
+    def run(frame: Frame) -> dict[str, Datum]:
+        env = frame[0]
+        stats: dict[str, Datum] = {}
+        rows = as_sequence(env, rows_from(frame))
+        function = as_constant_function(env, write_from(frame))
+        for row in finite_rows_of(env, rows):
+            env.tick()
+            _add_result(env, stats, function.call(row), path)
+        return stats
+
+    return run
+
+
+def _add_result(env: Env, stats: dict[str, Datum], value: Any, path: Backtrace) -> None:
+    try:
+        result = as_datum(env, value)
+    except ReqlError:
+        raise QueryLogicError(_NOT_WRITES, path) from None
+    try:
+        for one in [result] if type(result) is dict else as_array(env, result):
+            add_stats(env, stats, as_object(env, one))
+    except ReqlError as error:
+        raise QueryLogicError(f"{_NOT_WRITES}  {error.message}", path) from None
+
+
+def add_stats(env: Env, stats: dict[str, Datum], one: dict[str, Datum]) -> None:
+    """Add the answer of one write to the sum of others."""
     for name, value in one.items():
         known = stats.get(name)
         if known is None:
             stats[name] = value
-        elif type(value) is type(known) and isinstance(value, (int, list)):
-            total: Any = known
-            stats[name] = total + value
-
-
-def as_target_table(env: Env, value: Any) -> Table:
-    return as_table(env, value).table
+        elif isinstance(value, list) and isinstance(known, list):
+            if name == "warnings":
+                stats[name] = known + [text for text in value if text not in known]
+            else:
+                stats[name] = (known + value)[: env.array_limit]
+        elif type(value) in (int, float) and type(known) in (int, float):
+            stats[name] = number(known + value)

@@ -1,0 +1,442 @@
+"""What the tables of the database `rethinkdb` show, and what writing to them does.
+
+Each is a function from the server (and the identifier format, `name` or `uuid`) to its rows, and,
+where it can be written, a function that takes the row before and after. `TABLES` is the list; the
+server makes a `SystemDatabase` of it.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from db.embedded.catalog import DATABASE, SERVER
+from db.embedded.datum import Datum, Time, order_key, pretty, type_name
+from db.embedded.errors import OpFailedError, QueryLogicError
+from db.embedded.handshake import SERVER_VERSION
+from db.embedded.names import check_name
+from db.embedded.permissions import ADMIN, grants, set_grant
+from db.embedded.system import Rows, Write
+from db.embedded.table import Table
+
+if TYPE_CHECKING:
+    from db.embedded.server import Server
+
+Row = dict[str, Datum]
+ALL_RIGHTS: Final = {"config": True, "connect": True, "read": True, "write": True}
+LARGEST_SHARD_COUNT: Final = 64
+
+
+# --- databases and tables -----------------------------------------------------------------
+
+
+def db_config(server: Server, form: str) -> list[Row]:
+    databases = [*server.catalog.databases.values(), server.system]
+    return [{"id": database.id, "name": database.name} for database in databases]
+
+
+def write_db_config(server: Server, form: str, old: Datum, new: Datum) -> None:
+    catalog = server.catalog
+    if new is None:
+        catalog.drop_database(_database(server, old["name"]))
+        return
+    _only(new, "id", "name")
+    name = check_name("Database", _string(new, "name"))
+    if old is None:
+        catalog.create_database(name)
+        return
+    if name in catalog.databases:
+        raise OpFailedError(f"Database `{name}` already exists.")
+    _database(server, old["name"])
+    catalog.change(DATABASE, old["id"], {"name": name})
+
+
+def _database(server: Server, name: str) -> Any:
+    if name == server.system.name:
+        raise OpFailedError("Database `rethinkdb` is special; you can't change or delete it.")
+    return server.catalog.find_database(name)
+
+
+def server_name(server: Server, form: str) -> str:
+    return str(server.identity["id"] if form == "uuid" else server.identity["name"])
+
+
+def table_config_row(server: Server, form: str, table: Table) -> Row:
+    me = server_name(server, form)
+    hook = table.config.get("write_hook")
+    return {
+        "data": table.config.get("data", {}),
+        "db": table.database.id if form == "uuid" else table.database.name,
+        "durability": table.config["durability"],
+        "id": table.id,
+        "indexes": sorted(table.indexes),
+        "name": table.name,
+        "primary_key": table.primary_key,
+        "shards": [
+            {"nonvoting_replicas": [], "primary_replica": me, "replicas": [me]}
+            for _ in range(table.config.get("shards", 1))
+        ],
+        "write_acks": table.config.get("write_acks", "majority"),
+        "write_hook": None if hook is None else {"query": "setWriteHook(…)"},
+    }
+
+
+def table_config(server: Server, form: str) -> list[Row]:
+    return [table_config_row(server, form, table) for table in server.catalog.tables()]
+
+
+def write_table_config(server: Server, form: str, old: Datum, new: Datum) -> None:
+    catalog = server.catalog
+    if new is None:
+        catalog.drop_table(catalog.tables_by_id[old["id"]])
+        return
+    _only(
+        new,
+        "id",
+        "name",
+        "db",
+        "durability",
+        "indexes",
+        "primary_key",
+        "shards",
+        "write_acks",
+        "write_hook",
+        "data",
+    )
+    database = catalog.find_database(_database_name(server, form, new.get("db")))
+    settings = {
+        "name": check_name("Table", _string(new, "name")),
+        "durability": _one_of(new, "durability", ("hard", "soft"), "hard"),
+        "write_acks": _one_of(new, "write_acks", ("majority", "single"), "majority"),
+        "shards": _shard_count(new.get("shards")),
+        "data": new.get("data", {}),
+    }
+    if old is None:
+        catalog.create_table(
+            database, settings["name"], {**settings, "primary_key": new.get("primary_key", "id")}
+        )
+        return
+    for fixed in ("primary_key", "indexes"):
+        if fixed in new and new[fixed] != old[fixed]:
+            raise OpFailedError(f"It's illegal to change a table's `{fixed}`.")
+    table = catalog.tables_by_id[old["id"]]
+    taken = database.tables.get(settings["name"])
+    if taken is not None and taken is not table:
+        raise OpFailedError(f"Table `{database.name}.{settings['name']}` already exists.")
+    catalog.configure_table(table, db=database.id, **settings)
+
+
+def _database_name(server: Server, form: str, value: Datum) -> str:
+    if type(value) is not str:
+        raise OpFailedError("Expected a database name or UUID for `db`.")
+    for database in server.catalog.databases.values():
+        if form == "uuid" and database.id == value:
+            return database.name
+    return value
+
+
+def _shard_count(shards: Datum) -> int:
+    if shards is None:
+        return 1
+    if type(shards) is not list or not shards:
+        raise OpFailedError("You must specify at least one shard.")
+    return len(shards)
+
+
+def table_status_row(server: Server, form: str, table: Table) -> Row:
+    me = server_name(server, form)
+    return {
+        "db": table.database.id if form == "uuid" else table.database.name,
+        "id": table.id,
+        "name": table.name,
+        "raft_leader": me,
+        "shards": [
+            {"primary_replicas": [me], "replicas": [{"server": me, "state": "ready"}]}
+            for _ in range(table.config.get("shards", 1))
+        ],
+        "status": {
+            "all_replicas_ready": True,
+            "ready_for_outdated_reads": True,
+            "ready_for_reads": True,
+            "ready_for_writes": True,
+        },
+    }
+
+
+def table_status(server: Server, form: str) -> list[Row]:
+    return [table_status_row(server, form, table) for table in server.catalog.tables()]
+
+
+# --- the server ---------------------------------------------------------------------------
+
+
+def server_config(server: Server, form: str) -> list[Row]:
+    tags = server.identity.get("tags", ["default"])
+    return [
+        {
+            "cache_size_mb": "auto",
+            "id": server.identity["id"],
+            "name": server.identity["name"],
+            "tags": tags,
+        }
+    ]
+
+
+def write_server_config(server: Server, form: str, old: Datum, new: Datum) -> None:
+    if old is None or new is None:
+        raise OpFailedError("It's illegal to insert into or delete from `rethinkdb.server_config`.")
+    _only(new, "id", "name", "tags", "cache_size_mb")
+    name = check_name("Server", _string(new, "name"))
+    server.catalog.change(SERVER, old["id"], {"name": name, "tags": new.get("tags", [])})
+    server.identity = server.catalog.identity()
+
+
+def server_status(server: Server, form: str) -> list[Row]:
+    started = Time(server.started_at)
+    return [
+        {
+            "id": server.identity["id"],
+            "name": server.identity["name"],
+            "network": {
+                "canonical_addresses": [],
+                "cluster_port": None,
+                "connected_to": {},
+                "hostname": os.uname().nodename,
+                "http_admin_port": None,
+                "reql_port": server.port,
+                "time_connected": started,
+            },
+            "process": {
+                "argv": ["python", "-m", "db.embedded"],
+                "cache_size_mb": 0,
+                "pid": os.getpid(),
+                "time_started": started,
+                "version": f"rethinkdb {SERVER_VERSION} (embedded)",
+            },
+        }
+    ]
+
+
+def cluster_config(server: Server, form: str) -> list[Row]:
+    return [{"heartbeat_timeout_secs": 10, "id": "heartbeat"}]
+
+
+def current_issues(server: Server, form: str) -> list[Row]:
+    failure = server.store.last_failure
+    if failure is None:
+        return []
+    return [
+        {
+            "critical": True,
+            "description": f"Writes could not be saved and were undone: {failure}",
+            "id": server.identity["id"],
+            "info": {"error": failure},
+            "type": "write_failure",
+        }
+    ]
+
+
+def stats(server: Server, form: str) -> list[Row]:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    sessions = [one.session for one in server.connections if one.session is not None]
+    engine: Row = {
+        "client_connections": len(server.connections),
+        "clients_active": len(sessions),
+        "queries_total": server.queries_total,
+        "commits_total": server.store.commits,
+    }
+    rows: list[Row] = [
+        {"id": ["cluster"], "query_engine": engine},
+        {
+            "id": ["server", server.identity["id"]],
+            "server": server_name(server, form),
+            "query_engine": engine,
+            "memory_kib": usage.ru_maxrss,
+        },
+    ]
+    rows += [
+        {
+            "id": ["table", table.id],
+            "db": table.database.id if form == "uuid" else table.database.name,
+            "table": table.id if form == "uuid" else table.name,
+            "query_engine": {"documents": table.count(), "feeds": len(table.followers)},
+        }
+        for table in server.catalog.tables()
+    ]
+    return rows
+
+
+def jobs(server: Server, form: str) -> list[Row]:
+    return [
+        {
+            "duration_sec": round(time.time() - query.started_at, 6),
+            "id": ["query", query.ident],
+            "info": {
+                "client_address": connection.peer[0],
+                "client_port": connection.peer[1],
+                "query": "",
+                "user": connection.session.user,
+            },
+            "servers": [server_name(server, form)],
+            "type": "query",
+        }
+        for connection in list(server.connections)
+        if connection.session is not None
+        for query in list(connection.session.queries.values())
+    ]
+
+
+def write_jobs(server: Server, form: str, old: Datum, new: Datum) -> None:
+    if new is not None or old is None:
+        raise OpFailedError("The `rethinkdb.jobs` system table only allows deletions.")
+    for connection in list(server.connections):
+        if connection.session is not None:
+            connection.session.interrupt(old["id"][1])
+
+
+def logs(server: Server, form: str) -> list[Row]:
+    me = server_name(server, form)
+    return [
+        {
+            "id": [number, server.identity["id"]],
+            "level": level,
+            "message": message,
+            "server": me,
+            "timestamp": Time(at),
+            "uptime": round(at - server.started_at, 6),
+        }
+        for number, at, level, message in server.recent_log
+    ]
+
+
+# --- users and permissions ----------------------------------------------------------------
+
+
+def users(server: Server, form: str) -> list[Row]:
+    return [
+        {"id": name, "password": server.users.has_password(name)} for name in server.users.names()
+    ]
+
+
+def write_users(server: Server, form: str, old: Datum, new: Datum) -> None:
+    if new is None:
+        if old["id"] == ADMIN:
+            raise OpFailedError("The user `admin` can't be deleted.")
+        server.users.remove(old["id"])
+        return
+    name = new["id"]
+    if type(name) is not str:
+        raise OpFailedError(f"Expected a username as the primary key, got {pretty(name)}.")
+    if "password" not in new:
+        raise OpFailedError("Expected a field `password`.")
+    unknown = sorted(set(new) - {"id", "password"})
+    if unknown:
+        raise OpFailedError("Unexpected key(s) `" + "`, `".join(unknown) + "`.")
+    password = new["password"]
+    if type(password) is str:
+        server.users.set_password(name, password)
+    elif password is False:
+        server.users.set_password(name, None)
+    elif not (password is True and old is not None and old["password"] is True):
+        raise OpFailedError(f"Expected a string or boolean for `password`, got {pretty(password)}.")
+
+
+def permissions(server: Server, form: str) -> list[Row]:
+    rows: list[Row] = [
+        {"id": [ADMIN], "permissions": ALL_RIGHTS, "user": ADMIN},
+        {
+            "database": server.system.id if form == "uuid" else server.system.name,
+            "id": [ADMIN, server.system.id],
+            "permissions": {"config": True, "read": True, "write": True},
+            "user": ADMIN,
+        },
+    ]
+    for grant in grants(server.catalog):
+        row = grant_row(server, form, grant["user"], grant["database"], grant["table"])
+        row["permissions"] = grant["permissions"]
+        rows.append(row)
+    return sorted(rows, key=lambda row: order_key(row["id"]))
+
+
+def grant_row(server: Server, form: str, user: str, database: str | None, table: str | None) -> Row:
+    """The part of a permissions row that says whose and where."""
+    row: Row = {"id": [part for part in (user, database, table) if part], "user": user}
+    if database is not None:
+        row["database"] = database if form == "uuid" else _name_of_database(server, database)
+    if table is not None:
+        known = server.catalog.tables_by_id.get(table)
+        row["table"] = table if form == "uuid" else (known.name if known else "__deleted_table__")
+    return row
+
+
+def _name_of_database(server: Server, ident: str) -> str:
+    for database in [*server.catalog.databases.values(), server.system]:
+        if database.id == ident:
+            return database.name
+    return "__deleted_database__"
+
+
+def write_permissions(server: Server, form: str, old: Datum, new: Datum) -> None:
+    key = (new or old)["id"]
+    if type(key) is not list or not 1 <= len(key) <= 3:
+        raise OpFailedError(
+            f"Expected an array of one to three items in the primary key, got {pretty(key)}."
+        )
+    user, database, table = (*key, None, None)[:3]
+    if new is not None and "permissions" not in new:
+        raise OpFailedError("Expected a field `permissions`.")
+    if new is not None:
+        unknown = sorted(set(new) - {"id", "user", "database", "table", "permissions"})
+        if unknown:
+            raise OpFailedError("Unexpected key(s) `" + "`, `".join(unknown) + "`.")
+    given: Datum = None if new is None else new["permissions"]
+    if type(given) is dict:
+        # What a replaced row no longer says is taken back.
+        given = {**dict.fromkeys((old or {}).get("permissions", {})), **given}
+    set_grant(server.catalog, user, database, table, given)
+
+
+# --- reading fields -----------------------------------------------------------------------
+
+
+def _only(row: Row, *fields: str) -> None:
+    unknown = sorted(set(row) - set(fields))
+    if unknown:
+        raise OpFailedError("Unexpected key(s) `" + "`, `".join(unknown) + "`.")
+
+
+def _string(row: Row, field: str) -> str:
+    value = row.get(field)
+    if type(value) is not str:
+        raise QueryLogicError(
+            f"Expected a string for `{field}`, got "
+            f"{type_name(value) if field in row else 'nothing'}."
+        )
+    return value
+
+
+def _one_of(row: Row, field: str, options: tuple[str, ...], default: str) -> str:
+    value = row.get(field, default)
+    if value not in options:
+        raise OpFailedError(
+            f"Expected one of {', '.join(options)} for `{field}`, got {pretty(value)}."
+        )
+    return str(value)
+
+
+TABLES: Final[dict[str, tuple[Rows, Write | None]]] = {
+    "cluster_config": (cluster_config, None),
+    "current_issues": (current_issues, None),
+    "db_config": (db_config, write_db_config),
+    "jobs": (jobs, write_jobs),
+    "logs": (logs, None),
+    "permissions": (permissions, write_permissions),
+    "server_config": (server_config, write_server_config),
+    "server_status": (server_status, None),
+    "stats": (stats, None),
+    "table_config": (table_config, write_table_config),
+    "table_status": (table_status, None),
+    "users": (users, write_users),
+}
