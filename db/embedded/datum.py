@@ -13,7 +13,6 @@ order is ReQL's order; indexes, sorting, grouping and `distinct` all use it.
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 import struct
 from collections.abc import Callable
@@ -269,15 +268,37 @@ def _time_fault(value: dict[str, Datum]) -> str | None:
 
 
 def _revive_binary(value: dict[str, Datum]) -> bytes:
-    for key in value:
+    for key in sorted(value):
         if key not in ("$reql_type$", "data"):
             raise QueryLogicError(f"Invalid binary pseudotype: illegal `{key}` key.")
-    if type(value.get("data")) is not str:
+    if "data" not in value:
         raise QueryLogicError("Invalid binary pseudotype: lacking `data` key.")
+    text = value["data"]
+    if type(text) is not str:
+        raise QueryLogicError(f"Expected type STRING but found {type_name(text)}.")
     try:
-        return base64.b64decode(value["data"])
-    except (binascii.Error, ValueError):
-        raise QueryLogicError("Invalid base64 string.") from None
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        return _decode_loosely(text)
+
+
+_BASE64: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
+
+
+def _decode_loosely(text: str) -> bytes:
+    """Base64 with line breaks or without padding; anything else is told."""
+    figures = "".join(text.split())
+    body = figures.rstrip("=")
+    if "=" in body:
+        raise QueryLogicError("Invalid base64 format, data found after padding character '='.")
+    for character in body:
+        if character not in _BASE64:
+            raise QueryLogicError(f"Invalid base64 character found: '{character}'.")
+    if len(body) % 4 == 1:
+        raise QueryLogicError(
+            "Invalid base64 length: 1 character remaining, cannot decode a full byte."
+        )
+    return base64.b64decode(body + "=" * (-len(body) % 4))
 
 
 # --- printing in messages -----------------------------------------------------------------

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class Source(Protocol):
     """Where rows come from. `infinite` sources end only when the client stops asking."""
 
-    infinite: bool
+    @property
+    def infinite(self) -> bool: ...
 
     def iterate(self, env: Env) -> Iterator[Datum]: ...
 
@@ -328,6 +329,16 @@ class Held:
         return env.ticking(self.items)
 
 
+class NothingInGroup(Exception):
+    """No row of a group took part in an aggregation: there will be no such group."""
+
+
+def check_took_part(rows: Any, seen: bool) -> None:
+    """For aggregations: leave the group out when these are its rows and none was seen."""
+    if not seen and type(rows) is Stream and type(rows.source) is Held:
+        raise NothingInGroup
+
+
 class Grouped:
     """Values by group key. Most terms apply to each value by themselves.
 
@@ -349,7 +360,10 @@ class Grouped:
         made: dict[bytes, tuple[Datum, Any]] = {}
         is_stream = False
         for key, (group, rows) in self.groups.items():
-            value = function(Stream(Held(rows)))
+            try:
+                value = function(Stream(Held(rows)))
+            except NothingInGroup:
+                continue
             if isinstance(value, Sequence):
                 is_stream = True
                 value = list(value.rows(env))

@@ -18,6 +18,7 @@ from db.embedded.sequences import (
     SingleSelection,
     Step,
     Stream,
+    check_took_part,
 )
 from db.embedded.terms.sorting import with_order
 from db.embedded.terms.transforms import filter_rows
@@ -44,12 +45,15 @@ def count(env: Env, value: Any, *tests: Any) -> int:
     if not tests and type(value) in (str, dict, bytes):
         return len(value)
     rows = as_sequence(env, value)
-    if tests and type(tests[0]) is not Function:
+    if not tests:
+        return _length(env, rows)
+    if type(tests[0]) is Function:
+        found = _length(env, filter_rows(env, rows, tests[0]))
+    else:
         wanted = as_datum(env, tests[0])
-        return sum(1 for row in finite_rows_of(env, rows) if equal(row, wanted))
-    if tests:
-        rows = filter_rows(env, rows, tests[0])
-    return _length(env, rows)
+        found = sum(1 for row in finite_rows_of(env, rows) if equal(row, wanted))
+    check_took_part(rows, found > 0)
+    return found
 
 
 def _length(env: Env, rows: Rows) -> int:
@@ -104,17 +108,26 @@ def _by_what(
 @term("SUM", 145, "any any?", options=_NO_INDEX, stream_groups=True, forbids_writes=True)
 def sum_of(env: Env, value: Any, *by: Any, index: str | None = None) -> Datum:
     function = _by_what(env, "sum", by, index, indexable=False)
-    return number(sum(_numbers(env, as_sequence(env, value), function)))
+    rows = as_sequence(env, value)
+    total: float = 0
+    seen = False
+    for item in _numbers(env, rows, function):
+        total += item
+        seen = True
+    check_took_part(rows, seen)
+    return number(total)
 
 
 @term("AVG", 146, "any any?", options=_NO_INDEX, stream_groups=True, forbids_writes=True)
 def average(env: Env, value: Any, *by: Any, index: str | None = None) -> Datum:
     function = _by_what(env, "avg", by, index, indexable=False)
+    rows = as_sequence(env, value)
     total: float = 0
     seen = 0
-    for item in _numbers(env, as_sequence(env, value), function):
+    for item in _numbers(env, rows, function):
         total += item
         seen += 1
+    check_took_part(rows, seen > 0)
     if not seen:
         raise _empty("average", "avg")
     return number(total / seen)
@@ -137,10 +150,12 @@ def _extreme(name: str, code: int, order: str, sign: int) -> None:
         whole_table = type(value) is Selection and value.kind == "TABLE"
         if index is not None or (function is None and whole_table):
             return first_by_index(env, shown, as_table(env, value), index, order)
+        rows = as_sequence(env, value)
         best: tuple[Datum, Datum] | None = None
-        for row, item in _values(env, as_sequence(env, value), function):
+        for row, item in _values(env, rows, function):
             if best is None or compare(item, best[1]) == sign:
                 best = (row, item)
+        check_took_part(rows, best is not None)
         if best is None:
             raise _empty(shown, shown)
         return best[0]

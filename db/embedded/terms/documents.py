@@ -79,6 +79,11 @@ def with_fields(env: Env, value: Any, *parts: Datum) -> Any:
     return over_objects(env, "pluck", "map", having, pattern.plucker())
 
 
+STRAY_LITERAL = (
+    "Stray literal keyword found: literal is only legal inside of the object passed to merge or "
+    "update and cannot nest inside other literals."
+)
+
 # --- merge --------------------------------------------------------------------------------
 
 
@@ -105,7 +110,10 @@ def merge(env: Env, value: Any, *others: Any, _NO_RECURSE_: bool = False) -> Any
 
     def merged(row: Datum) -> Datum:
         for patch_of in patches:
-            row = merge_datum(row, patch_of(row))
+            patch = patch_of(row)
+            if is_literal(patch) and type(row) is dict:
+                raise QueryLogicError(STRAY_LITERAL)
+            row = merge_datum(row, patch)
         return row
 
     return over_objects(env, "merge", "map", value, merged)
@@ -118,10 +126,7 @@ def literal(call: Call) -> Closure:
 
     def run(frame: Frame) -> Datum:
         if not legal:
-            raise QueryLogicError(
-                "Stray literal keyword found: literal is only legal inside of the object passed to "
-                "merge or update and cannot nest inside other literals."
-            )
+            raise QueryLogicError(STRAY_LITERAL)
         if value_of is None:
             return {"$reql_type$": "LITERAL"}
         return {"$reql_type$": "LITERAL", "value": as_datum(frame[0], value_of(frame))}
