@@ -29,6 +29,7 @@ ROOT_PASSWORD = ISARD / "ssh" / "root_password"
 """The hash of a password given to this host's root (`root_password.py`); normally there is none."""
 TICKET_KEYS = ISARD / "tickets"
 RUN = Path("/run/isard")
+SSHD = "/usr/sbin/sshd"
 CERTIFICATE_FILES = ("ca-cert.pem", "server-cert.pem", "server-key.pem")
 KEYGEN_TIMEOUT_S = 30.0
 
@@ -93,7 +94,7 @@ LoginGraceTime 20
 ClientAliveInterval 15
 ClientAliveCountMax 4
 Subsystem sftp internal-sftp
-"""
+{penalties}"""
 
 
 def write_all(settings: HostSettings) -> None:
@@ -135,6 +136,9 @@ def write_ssh(settings: HostSettings) -> None:
         make_key(HOST_KEY, settings.id)
     key = settings.engine_key.read_text() if settings.engine_key.exists() else ""
     write(AUTHORIZED_KEYS, key, mode=0o600)
+    # Newer servers shut out an address from which connections come that do not log in. Behind one
+    # address here stand the engine and whoever looks whether the port answers.
+    without_penalties = not ROOT_PASSWORD.exists() and knows_option("PerSourcePenalties=no")
     write(
         SSHD_CONFIG,
         SSHD_CONF.format(
@@ -145,9 +149,18 @@ def write_ssh(settings: HostSettings) -> None:
             pid_file=RUN / "sshd.pid",
             root_login="yes" if ROOT_PASSWORD.exists() else "prohibit-password",
             passwords="yes" if ROOT_PASSWORD.exists() else "no",
+            penalties="PerSourcePenalties no\n" if without_penalties else "",
         ),
         mode=0o600,
     )
+
+
+def knows_option(assignment: str) -> bool:
+    """Whether this machine's sshd has an option: an unknown one in its file would keep it from
+    starting.
+    """
+    trial = [SSHD, "-t", "-f", "/dev/null", "-h", str(HOST_KEY), "-o", assignment]
+    return subprocess.run(trial, capture_output=True, timeout=KEYGEN_TIMEOUT_S).returncode == 0
 
 
 def make_key(path: Path, comment: str) -> None:

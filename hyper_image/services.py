@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hyper_image import configuration, guests, kvm_probe
+from hyper_image import configuration, guest_network, guests, kvm_probe
 from hyper_image.namespaces import in_machine_network_argv, inherited_fds
 from hyper_image.settings import HostSettings
 
@@ -62,7 +62,7 @@ def table(settings: HostSettings) -> list[Service]:
         Service(
             "sshd",
             in_machine_network_argv(
-                ["/usr/sbin/sshd", "-D", "-e", "-f", str(configuration.SSHD_CONFIG)]
+                [configuration.SSHD, "-D", "-e", "-f", str(configuration.SSHD_CONFIG)]
             ),
             fds=True,
         ),
@@ -102,10 +102,13 @@ class Supervisor:
         while not self._stopping:
             self._start_due()
             self._bury()
-            if not is_ready and is_answering():
+            is_late = time.monotonic() - started_at > READY_TIMEOUT_S
+            if not is_ready and is_answering() and (has_guest_network() or is_late):
                 is_ready = True
+                if not has_guest_network():
+                    self._say("The guests' network does not come up; guests have none.")
                 ready()
-            elif not is_ready and time.monotonic() - started_at > READY_TIMEOUT_S:
+            elif not is_ready and is_late:
                 self._say("The services of this host do not come up; see the lines above.")
                 started_at = time.monotonic()
             self._wait(0.02 if not is_ready else self._pause())
@@ -205,6 +208,11 @@ def is_answering() -> bool:
         return False
     with socket.socket(socket.AF_UNIX) as client:
         return client.connect_ex(str(LIBVIRT_SOCKET)) == 0
+
+
+def has_guest_network() -> bool:
+    """libvirt starts it by itself, a moment after it accepts connections."""
+    return Path("/sys/class/net", guest_network.BRIDGE).exists()
 
 
 def signal_if_there(pid: int, number: int) -> None:

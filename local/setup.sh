@@ -49,13 +49,13 @@ available() {
     return 0
 }
 
-enabled_units() { systemctl list-unit-files --no-legend --state=enabled 2>/dev/null | awk '{print $1}' | sort; }
+# There may be no systemd before (in a container), and it may have come along with a package.
+enabled_units() { systemctl list-unit-files --no-legend --state=enabled 2> /dev/null | awk '{print $1}' | sort; }
 
 install_packages() {
     say "Installing packages: $*"
-    has_systemd=$(command -v systemctl || true)
-    before=$(mktemp) policy=
-    [ -z "$has_systemd" ] || enabled_units > "$before"
+    before=$(mktemp) log=$(mktemp) policy=
+    enabled_units > "$before"
     if [ ! -e /usr/sbin/policy-rc.d ]; then
         # Debian's way of saying that installing must not start anything; 101: not allowed.
         printf '#!/bin/sh\nexit 101\n' | as_root tee /usr/sbin/policy-rc.d > /dev/null
@@ -64,14 +64,12 @@ install_packages() {
         trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT INT TERM
     fi
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends --no-upgrade \
-        -o Dpkg::Use-Pty=0 "$@" > /dev/null < /dev/null
+        -o Dpkg::Use-Pty=0 "$@" > "$log" 2>&1 < /dev/null || { tail -n 30 "$log" >&2; fail "apt-get failed."; }
     if [ -n "$policy" ]; then as_root rm -f "$policy"; trap - EXIT INT TERM; fi
-    if [ -n "$has_systemd" ]; then
-        for unit in $(enabled_units | comm -13 "$before" - | grep -E "$UNITS" || true); do
-            as_root systemctl disable -q "$unit" || true
-        done
-    fi
-    rm -f "$before"
+    for unit in $(enabled_units | comm -13 "$before" - | grep -E "$UNITS" || true); do
+        as_root systemctl disable -q "$unit" > /dev/null 2>&1 || true
+    done
+    rm -f "$before" "$log"
 }
 
 system_packages() {
