@@ -16,12 +16,20 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from db.rowcheck import is_uuid
 from db.states import Reason
-from engine.errors import CommandFailed, Terminal, WrongStorage
+from engine.errors import CommandFailed, EngineError, Terminal, WrongStorage
+from engine.hypervisor.guard import GUARD_NO_LOCK
 from engine.hypervisor.ssh import SshSession
 from engine.storage import programs, qemu_img
 from engine.storage.faults import explain, foreign
-from engine.storage.paths import DiskPlace, check_pool_path, is_inside, split_disk_path
+from engine.storage.paths import (
+    DiskPlace,
+    check_pool_path,
+    is_inside,
+    locks_folder,
+    split_disk_path,
+)
 
 CREATED_WITH = "isard"
 """The `$0` of our programs, as a process list on the host shows it."""
@@ -45,6 +53,8 @@ class DiskHost:
     def __init__(self, ssh: SshSession, installation: str) -> None:
         self._ssh = ssh
         self._settings = ssh.settings
+        if not is_uuid(installation):
+            raise ValueError(f"{installation!r} is no installation's id")
         self._installation = installation
 
     def ensure_marker(self, pool_path: str, pool_id: str, recorded: str | None) -> str:
@@ -146,15 +156,16 @@ class DiskHost:
         Raises Transient(InUse) while a guest has it open.
         """
         place = split_disk_path(path)
+        lock = place.lock(self._installation)
         try:
             done = self._ssh.run_locked(
-                place.lock,
-                self._program(programs.DELETE, place, place.lock),
+                lock,
+                self._program(programs.DELETE, place, lock),
                 timeout_s=self._settings.disk_timeout_s,
                 label=f"rm {path}",
             )
         except CommandFailed as error:
-            raise explain(error, self._at(place.pool_path), "delete") from error
+            raise self._explain_locked(error, place.pool_path, "delete") from error
         return "removed" in done.text
 
     def list_disks(self, pool_path: str) -> list[str]:
@@ -187,16 +198,17 @@ class DiskHost:
         timeout_s: float | None = None,
         on_output: Callable[[bytes], None] | None = None,
     ) -> DiskFacts:
+        lock = place.lock(self._installation)
         try:
             done = self._ssh.run_locked(
-                place.lock,
-                self._program(programs.MAKE, place, new, backing, grow, *argv),
+                lock,
+                self._program(programs.MAKE, place, lock, new, backing, grow, *argv),
                 timeout_s=timeout_s or self._settings.disk_timeout_s,
                 on_output=on_output,
                 label=" ".join(argv),
             )
         except CommandFailed as error:
-            raise explain(error, self._at(place.pool_path), "create") from error
+            raise self._explain_locked(error, place.pool_path, "create") from error
         return self._read(done.text, "create")
 
     def _program(self, program: str, place: DiskPlace, *arguments: str) -> list[str]:
@@ -245,13 +257,17 @@ class DiskHost:
 
     def _marker(self, pool_path: str, pool_id: str, recorded: str | None, may_make: str) -> str:
         check_pool_path(pool_path)
+        locks = locks_folder(pool_path, self._installation)
         marker = json.dumps(
             {"installation": self._installation, "path_id": str(uuid.uuid4()), "pool": pool_id},
             sort_keys=True,
         )
         try:
             done = self._ssh.run(
-                ["sh", "-c", programs.MARK, CREATED_WITH, pool_path, marker, may_make],
+                [
+                    *("sh", "-c", programs.MARK, CREATED_WITH),
+                    *(pool_path, marker, self._installation, locks, may_make),
+                ],
                 timeout_s=self._settings.call_timeout_s,
                 label=f"cat {pool_path}/.isard-storage.json",
             )
@@ -294,6 +310,16 @@ class DiskHost:
                 step="create",
             )
         return facts
+
+    def _explain_locked(self, error: CommandFailed, pool_path: str, step: str) -> EngineError:
+        """Without the folder of locks nothing was run: the marker says why it is not there."""
+        if error.exit_status == GUARD_NO_LOCK:
+            self._marker(pool_path, "", None, "no")
+            return WrongStorage(
+                f"The folder of locks in {self._at(pool_path)} is gone; it will be made again.",
+                answer=error.answer,
+            )
+        return explain(error, self._at(pool_path), step)
 
     def _at(self, pool_path: str) -> str:
         return f"{pool_path} on {self._ssh.address}"

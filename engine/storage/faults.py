@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from db.states import Reason
 from engine.errors import CommandFailed, EngineError, Terminal, Transient, WrongStorage
-from engine.hypervisor.guard import GUARD_NO_LOCK
 from engine.storage import programs
 
 
@@ -32,7 +31,7 @@ def explain(error: CommandFailed, where: str, step: str) -> EngineError:
         )
 
     status = error.exit_status
-    if status in (programs.NOT_MOUNTED, GUARD_NO_LOCK):
+    if status == programs.NOT_MOUNTED:
         return WrongStorage(
             f"The storage {where} is not mounted: its marker is not there. Mount it; "
             "nothing was touched."

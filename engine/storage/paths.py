@@ -21,7 +21,6 @@ from db.states import Kind, Reason
 from engine.errors import Terminal
 
 MARKER_NAME = ".isard-storage.json"
-LOCKS_FOLDER = ".isard-locks"
 SUFFIX = ".qcow2"
 
 USES = ("bases", "templates", "groups", "media")
@@ -48,9 +47,9 @@ class DiskPlace:
     def folder(self) -> str:
         return f"{self.pool_path}/{self.domain_id}"
 
-    @property
-    def lock(self) -> str:
-        return f"{self.pool_path}/{LOCKS_FOLDER}/{self.domain_id}.{self.disk_id}"
+    def lock(self, installation: str) -> str:
+        """The file that whoever makes or removes the disk holds locked, on any host."""
+        return f"{locks_folder(self.pool_path, installation)}/{self.domain_id}.{self.disk_id}"
 
     def unpublished(self, token: str) -> str:
         """A name for the file while it is being made. A new token each time."""
@@ -64,6 +63,11 @@ class DiskPlan:
     id: str
     bus: str
     size_gib: float | None
+
+
+def locks_folder(pool_path: str, installation: str) -> str:
+    """Made with the marker, so it is nowhere but on this installation's own storage."""
+    return f"{pool_path}/.isard-locks/{installation}"
 
 
 def disk_path(pool_path: str, domain_id: str, disk_id: str) -> str:

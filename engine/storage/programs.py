@@ -41,26 +41,29 @@ exec "$@"
 MAKE = (
     _PLACE
     + """
-new=$1 backing=$2 grow=$3; shift 3
+lock=$1 new=$2 backing=$3 grow=$4; shift 4
 umask 077
-if [ ! -e "$final" ] && [ ! -h "$final" ]; then
-  [ -z "$backing" ] || [ -f "$backing" ] || exit 85
-  [ -d "$folder" ] || mkdir -m 0711 -- "$folder" || exit
-  rm -f -- "$folder/.$disk".*.part
-  "$@" && { [ -z "$grow" ] || qemu-img resize -q -f qcow2 "$new" "$grow"; } && sync -- "$new"
-  status=$?
-  if [ "$status" = 0 ]; then
-    ln -T -- "$new" "$final" 2>/dev/null || [ -f "$final" ]
-    status=$?
-  fi
+give_up() {
   rm -f -- "$new"
-  if [ "$status" != 0 ]; then rmdir -- "$folder" 2>/dev/null; exit "$status"; fi
+  rmdir -- "$folder" 2>/dev/null
+  [ -e "$final" ] || rm -f -- "$lock"
+  exit "$1"
+}
+if [ ! -e "$final" ] && [ ! -h "$final" ]; then
+  [ -z "$backing" ] || [ -f "$backing" ] || give_up 85
+  [ -d "$folder" ] || mkdir -m 0711 -- "$folder" || give_up "$?"
+  rm -f -- "$folder/.$disk".*.part
+  "$@" || give_up "$?"
+  [ -z "$grow" ] || qemu-img resize -q -f qcow2 "$new" "$grow" || give_up "$?"
+  sync -- "$new" || give_up "$?"
+  ln -T -- "$new" "$final" 2>/dev/null || [ -f "$final" ] || give_up "$?"
+  rm -f -- "$new"
   sync -- "$folder"
 fi
-exec qemu-img info -U --output=json -- "$final"
+exec qemu-img info -f qcow2 -U --output=json -- "$final"
 """
 )
-"""… NEW BACKING-OR-EMPTY GROW-TO-OR-EMPTY MAKE-COMMAND…"""
+"""… LOCK NEW BACKING-OR-EMPTY GROW-TO-OR-EMPTY MAKE-COMMAND…"""
 
 DELETE = (
     _PLACE
@@ -68,7 +71,7 @@ DELETE = (
 lock=$1
 rm -f -- "$folder/.$disk".*.part
 if [ -e "$final" ] || [ -h "$final" ]; then
-  if answer=$(qemu-img info -- "$final" 2>&1); then :; else
+  if answer=$(qemu-img info -f qcow2 -- "$final" 2>&1); then :; else
     case $answer in *lock*) printf '%s\\n' "$answer" >&2; exit 86 ;; esac
   fi
   rm -f -- "$final" || exit
@@ -82,7 +85,7 @@ exit 0
 """… LOCK"""
 
 MARK = """
-pool=$1 marker=$2 may_make=$3
+pool=$1 marker=$2 installation=$3 locks=$4 may_make=$5
 mark=$pool/.isard-storage.json
 if [ ! -f "$mark" ]; then
   [ "$may_make" = yes ] || exit 81
@@ -97,10 +100,12 @@ if [ ! -f "$mark" ]; then
   [ "$status" = 0 ] || exit "$status"
   sync -- "$pool"
 fi
-[ "$may_make" = no ] || [ -d "$pool/.isard-locks" ] || mkdir -m 0700 -- "$pool/.isard-locks" || exit
+if [ "$may_make" != no ] && grep -qF -- "\\"installation\\": \\"$installation\\"" "$mark"; then
+  [ -d "$locks" ] || mkdir -p -m 0700 -- "$locks" || exit
+fi
 exec cat -- "$mark"
 """
-"""POOL-PATH MARKER MAY-MAKE(yes|keep|no)"""
+"""POOL-PATH MARKER INSTALLATION LOCKS-FOLDER MAY-MAKE(yes|keep|no)"""
 
 EXAMINE = """
 source=$1; shift

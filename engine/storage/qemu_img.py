@@ -67,9 +67,11 @@ def resize(path: str, size: int) -> list[str]:
 
 
 def info(path: str, *, shared: bool = True, chain: bool = False) -> list[str]:
-    """`shared` reads an image that a guest is writing; without it such an image is refused."""
+    """Of a disk of ours. `shared` reads an image that a guest is writing; without it such an image
+    is refused.
+    """
     options = [*(["-U"] if shared else []), *(["--backing-chain"] if chain else [])]
-    return ["qemu-img", "info", *options, "--output=json", path]
+    return ["qemu-img", "info", "-f", "qcow2", *options, "--output=json", path]
 
 
 def check(path: str) -> list[str]:
