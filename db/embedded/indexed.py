@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 from db.embedded.datum import Datum, order_key
 from db.embedded.env import Env
+from db.embedded.index import Index
+from db.embedded.keys import walk
 from db.embedded.sequences import Read
-from db.embedded.table import Index, walk
 
 
 def index_entries(env: Env, read: Read) -> Iterator[tuple[bytes, Datum, Datum]]:
@@ -25,9 +26,7 @@ def index_entries(env: Env, read: Read) -> Iterator[tuple[bytes, Datum, Datum]]:
         return
     index = table.index(read.index)
     descending = read.order == "desc"
-    keys = walk(
-        index.ordered(), read.low, read.high, read.low_open, read.high_open, descending
-    )
+    keys = walk(index.ordered(), read.low, read.high, read.low_open, read.high_open, descending)
     for key in keys:
         bucket = sorted(index.buckets.get(key, {}).items(), reverse=descending)
         for primary, times in bucket:

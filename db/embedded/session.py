@@ -1,8 +1,8 @@
 """The queries of one connection: started, continued, stopped, answered.
 
-Each query runs in a greenlet of its own. A result that is a sequence becomes a cursor that keeps
-its iterator between batches; a changefeed's cursor keeps its greenlet, parked until there is
-something to tell. The connection hands over frames and sends what `send` is given.
+Each query runs in a greenlet of its own; what ends it, a result or any error, is answered. A
+result that is a sequence becomes a cursor (`cursors.py`). The connection hands over frames and
+sends what `send` is given.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import orjson
 from greenlet import getcurrent, greenlet
 
 from db.embedded.compiler import Node, compile_query
-from db.embedded.datum import DATUM_TYPES, Datum, to_json
+from db.embedded.cursors import Cursor, FeedCursor
 from db.embedded.env import Env
 from db.embedded.errors import (
     ClientError,
@@ -31,13 +31,8 @@ from db.embedded.errors import (
     ResourceLimitError,
     ResponseType,
 )
-from db.embedded.sequences import (
-    ArraySelection,
-    Grouped,
-    Sequence,
-    SingleSelection,
-    value_kind,
-)
+from db.embedded.results import atom_json, draw_batch
+from db.embedded.sequences import ArraySelection, Sequence
 from db.embedded.values import feed_below
 from db.embedded.wire import QueryType, answer, failure
 
@@ -47,9 +42,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("db.embedded.session")
 
 MOST_QUERIES: Final = 1024
-BATCH_BYTES: Final = 1024 * 1024
-BATCH_S: Final = 0.3
-CHUNK_ROWS: Final = 128
 GLOBAL_OPTIONS: Final = frozenset(
     {
         "db",
@@ -103,23 +95,6 @@ class Query:
         self.stopped = False
 
 
-class Cursor:
-    """The rest of a sequence that a client reads in batches."""
-
-    __slots__ = ("is_feed", "iterator", "most_rows", "notes", "parked", "pending", "wanted")
-
-    def __init__(
-        self, iterator: Iterator[Datum], most_rows: int | None, feed_notes: list[int] | None
-    ) -> None:
-        self.iterator = iterator
-        self.most_rows = most_rows
-        self.is_feed = feed_notes is not None
-        self.notes = feed_notes or []  # told with the first batch
-        self.wanted = False  # a feed's client waits for the next batch
-        self.parked = False  # a feed's greenlet waits for changes
-        self.pending: list[Datum] = []
-
-
 class Session:
     """All queries of one connection."""
 
@@ -162,11 +137,8 @@ class Session:
             self._fail(token, ClientError(f"Token {token} not in stream cache.", ()))
             return
         cursor = query.cursor
-        if cursor.is_feed:
-            cursor.wanted = True
-            if cursor.parked and cursor.pending:
-                self._deliver(query, cursor)
-            elif query.sleeper is not None and not cursor.parked:
+        if isinstance(cursor, FeedCursor):
+            if cursor.ask() and query.sleeper is not None:
                 self.loop.wake(query.sleeper)
             return
         self.loop.spawn(lambda: self._resume(query, cursor))
@@ -266,18 +238,27 @@ class Session:
     def _open_cursor(self, query: Query, env: Env, rows: Sequence) -> None:
         limit = env.runopts.get("max_batch_rows")
         most_rows = limit if type(limit) is int and limit > 0 else None
-        feed = feed_below(rows)
-        cursor = Cursor(rows.rows(env), most_rows, feed.notes() if feed else None)
+        iterator = rows.rows(env)
         if query.noreply:
-            for _ in cursor.iterator:
+            for _ in iterator:
                 pass
             self._forget(query)
             return
+        feed = feed_below(rows)
         if feed is None:
-            self._next_batch(query, cursor)
+            self._next_batch(query, Cursor(iterator, most_rows))
             return
+        cursor = FeedCursor(
+            self.loop, query.token, iterator, most_rows, feed.notes(), self._sender(query)
+        )
         query.cursor = cursor
-        self._follow(query, env, cursor)
+        env.idle = cursor.idle
+        last = cursor.run()
+        self._finish(query, answer(query.token, ResponseType.SUCCESS_SEQUENCE, last))
+
+    def _sender(self, query: Query) -> Callable[[bytes], None]:
+        """What a feed sends with: nothing once its query or its client is gone."""
+        return lambda data: None if query.stopped else self.send(data)
 
     def _resume(self, query: Query, cursor: Cursor) -> None:
         with self._answering_errors(query):
@@ -285,7 +266,7 @@ class Session:
 
     def _next_batch(self, query: Query, cursor: Cursor) -> None:
         query.cursor = None
-        body, ended = self._draw(cursor)
+        body, ended = draw_batch(cursor.iterator, cursor.most_rows)
         if query.stopped:
             return
         if ended:
@@ -296,93 +277,24 @@ class Session:
         query.sleeper = None
         self.send(answer(query.token, ResponseType.SUCCESS_PARTIAL, body))
 
-    def _draw(self, cursor: Cursor) -> tuple[bytes, bool]:
-        """The next batch as JSON rows, and whether the sequence has ended."""
-        parts: list[bytes] = []
-        size, count = 0, 0
-        until = time.perf_counter() + BATCH_S
-        iterator = cursor.iterator
-        while True:
-            room = CHUNK_ROWS
-            if cursor.most_rows is not None:
-                room = min(room, cursor.most_rows - count)
-            chunk: list[Datum] = []
-            for row in iterator:
-                chunk.append(row)
-                if len(chunk) >= room:
-                    break
-            if chunk:
-                part = encode(chunk)[1:-1]
-                parts.append(part)
-                size += len(part)
-                count += len(chunk)
-            if len(chunk) < room:
-                return b",".join(parts), True
-            if size > BATCH_BYTES or count == cursor.most_rows or time.perf_counter() > until:
-                return b",".join(parts), False
-
-    # --- changefeeds ----------------------------------------------------------------------
-
-    def _follow(self, query: Query, env: Env, cursor: Cursor) -> None:
-        """Run a feed's iterator for ever; it parks in its source, which calls `idle` first."""
-        cursor.wanted = True
-        env.idle = lambda: self._idle(query, cursor)
-        most = cursor.most_rows or 500
-        for row in cursor.iterator:
-            cursor.pending.append(row)
-            if len(cursor.pending) >= most:
-                while not cursor.wanted:
-                    self.loop.park()
-                    if query.stopped:
-                        raise QueryInterrupted
-                self._deliver(query, cursor)
-        if query.stopped:
-            return
-        rows = encode(cursor.pending)[1:-1]
-        while not cursor.wanted:
-            self.loop.park()
-        self._finish(query, answer(query.token, ResponseType.SUCCESS_SEQUENCE, rows))
-
-    def _idle(self, query: Query, cursor: Cursor) -> Any:
-        """Nothing more to tell now: deliver what there is, then wait to be woken."""
-        if cursor.wanted and (cursor.pending or cursor.notes):
-            self._deliver(query, cursor)
-        cursor.parked = True
-        value = self.loop.park()
-        cursor.parked = False
-        if query.stopped:
-            raise QueryInterrupted
-        return value
-
-    def _deliver(self, query: Query, cursor: Cursor) -> None:
-        rows = encode(cursor.pending)[1:-1]
-        extra = b""
-        if cursor.notes:
-            extra = b',"n":' + orjson.dumps(cursor.notes)
-            cursor.notes = []
-        cursor.pending = []
-        cursor.wanted = False
-        self.send(answer(query.token, ResponseType.SUCCESS_PARTIAL, rows, extra))
-
     # --- the end --------------------------------------------------------------------------
 
     def _fail(self, token: int, error: ReqlError) -> None:
         self.send(failure(token, error))
 
     def _end(self, query: Query) -> None:
-        """Unwind a query wherever it is; its greenlet, if parked, ends at once."""
+        """Unwind a query wherever it is; its greenlet, if parked, ends at its next look."""
         query.stopped = True
-        sleeper = query.sleeper
-        cursor = query.cursor
+        sleeper, cursor = query.sleeper, query.cursor
         self._forget(query)
         if query.env is not None:
             query.env.stopped = True
-        if sleeper is not None and cursor is not None and cursor.is_feed:
-            self.loop.wake(sleeper)
-        elif cursor is not None:
-            close = getattr(cursor.iterator, "close", None)
-            if close is not None and sleeper is None:
-                close()
+        if isinstance(cursor, FeedCursor):
+            cursor.stopped = True
+            if sleeper is not None:
+                self.loop.wake(sleeper)
+        elif cursor is not None and sleeper is None:
+            cursor.close()
 
     def interrupt(self, ident: str) -> None:
         """End a query because its row in the system table `jobs` was deleted."""
@@ -414,41 +326,3 @@ def evaluate_options(options: dict[str, Any]) -> dict[str, Any]:
     if limit is not None and (type(limit) is not int or limit < 1):
         raise QueryLogicError(f"Illegal array size limit `{limit}`.", ())
     return values
-
-
-def atom_json(env: Env, value: Any) -> bytes:
-    """The one datum a query yields, as JSON."""
-    if type(value) is SingleSelection:
-        value = value.row
-    elif isinstance(value, ArraySelection):
-        value = env.collect(value.rows(env))
-    elif type(value) is Grouped:
-        return grouped_json(env, value)
-    elif type(value) not in DATUM_TYPES:
-        raise QueryLogicError(
-            "Query result must be of type DATUM, GROUPED_DATA, or STREAM (got "
-            f"{value_kind(value)}).",
-            (),
-        )
-    return encode(value)
-
-
-def grouped_json(env: Env, grouped: Grouped) -> bytes:
-    data: list[Datum] = []
-    for group, value in grouped.items():
-        if isinstance(value, Sequence):
-            value = env.collect(value.rows(env))
-        elif type(value) is SingleSelection:
-            value = value.row
-        data.append([group, value])
-    return b'{"$reql_type$":"GROUPED_DATA","data":' + encode(data) + b"}"
-
-
-def encode(value: Datum) -> bytes:
-    """JSON of a result; what has no JSON form is the query's error."""
-    try:
-        return to_json(value)
-    except TypeError as error:
-        if isinstance(error.__cause__, ReqlError):
-            raise error.__cause__ from None
-        raise

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from db.embedded.catalog import SYSTEM, Database
-from db.embedded.changes import Coverage, Follower
+from db.embedded.changes import Follower
+from db.embedded.coverage import Coverage
 from db.embedded.datum import Datum, equal, order_key
 from db.embedded.errors import OpFailedError, ReqlError
 from db.embedded.sequences import Read

@@ -10,121 +10,22 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from sortedcontainers import SortedList
 
 from db.embedded.compiler import compile_query
-from db.embedded.datum import Datum, order_key, pretty, to_json, type_name
+from db.embedded.datum import Datum, to_json
 from db.embedded.env import Env
 from db.embedded.errors import OpFailedError, QueryLogicError, ReqlError
+from db.embedded.index import Index
+from db.embedded.keys import walk
 from db.embedded.sequences import Read
 from db.embedded.store import Change, Store
 
 if TYPE_CHECKING:
     from db.embedded.catalog import Database
     from db.embedded.changes import Follower
-
-_FIRST_CHUNK: Final = 256
-_LARGEST_CHUNK: Final = 8192
-INDEXABLE: Final = frozenset(b"\x10\x20\x21\x40\x60\x70\x80")
-
-
-class Index:
-    """A secondary index: order key of the indexed value -> keys of its documents."""
-
-    def __init__(self, name: str, config: dict[str, Any]) -> None:
-        self.name = name
-        self.config = config
-        self.multi = bool(config.get("multi"))
-        self.ready = True
-        self.buckets: dict[bytes, dict[bytes, int]] = {}
-        self._sorted: SortedList | None = None
-        function = compile_query(config["function"]).run([Env()])
-        self.value_of = function.unary
-
-    def keys_of(self, document: Datum) -> list[bytes]:
-        """The index keys of a document; none where the function fails or yields no key."""
-        try:
-            value = self.value_of(document)
-        except ReqlError:
-            return []
-        if self.multi and type(value) is list:
-            return [key for item in value if (key := self._key(item)) is not None]
-        key = self._key(value)
-        return [] if key is None else [key]
-
-    def _key(self, value: Datum) -> bytes | None:
-        try:
-            key = order_key(value)
-        except KeyError:
-            return None
-        if key[0] not in INDEXABLE or (key[0] == 0x10 and not _all_indexable(value)):
-            return None
-        return key
-
-    def add(self, key: bytes, document: Datum) -> None:
-        for value in self.keys_of(document):
-            bucket = self.buckets.get(value)
-            if bucket is None:
-                self.buckets[value] = {key: 1}
-                if self._sorted is not None:
-                    self._sorted.add(value)
-            else:
-                bucket[key] = bucket.get(key, 0) + 1
-
-    def discard(self, key: bytes, document: Datum) -> None:
-        for value in self.keys_of(document):
-            bucket = self.buckets.get(value)
-            if bucket is None:
-                continue
-            bucket.pop(key, None)
-            if not bucket:
-                del self.buckets[value]
-                if self._sorted is not None:
-                    self._sorted.remove(value)
-
-    def ordered(self) -> SortedList:
-        if self._sorted is None:
-            self._sorted = SortedList(self.buckets)
-        return self._sorted
-
-
-def _all_indexable(value: list[Datum]) -> bool:
-    for item in value:
-        key = order_key(item)
-        if key[0] not in INDEXABLE:
-            return False
-        if type(item) is list and not _all_indexable(item):
-            return False
-    return True
-
-
-def walk(
-    keys: SortedList,
-    low: bytes | None,
-    high: bytes | None,
-    low_open: bool,
-    high_open: bool,
-    descending: bool = False,
-) -> Iterator[bytes]:
-    """Keys of a range in order, in chunks, so that changes in between do no harm."""
-    size = _FIRST_CHUNK
-    while True:
-        if low is not None and high is not None and low > high:
-            return
-        chunk = list(
-            islice(keys.irange(low, high, (not low_open, not high_open), descending), size)
-        )
-        yield from chunk
-        if len(chunk) < size:
-            return
-        if descending:
-            high, high_open = chunk[-1], True
-        else:
-            low, low_open = chunk[-1], True
-        size = min(size * 4, _LARGEST_CHUNK)
 
 
 class Table:
@@ -315,22 +216,3 @@ def storable(document: Datum) -> bytes:
 
 def new_id() -> str:
     return str(uuid.uuid4())
-
-
-def key_from_value(value: Datum) -> bytes:
-    key = order_key(value)
-    if key[0] not in INDEXABLE or (key[0] == 0x10 and not _all_indexable(value)):
-        raise QueryLogicError(
-            "Primary keys must be either a number, string, bool, pseudotype or array "
-            f"(got type {type_name(value)}):\n{pretty(value)}"
-        )
-    if len(key) > LONGEST_PRIMARY_KEY:
-        raise QueryLogicError(
-            f"Primary key too long (max {LONGEST_PRIMARY_KEY - 1} characters): {pretty(value)}"
-        )
-    if type(value) is str and "\x00" in value:
-        raise QueryLogicError("Key cannot contain `\\u0000`.")
-    return key
-
-
-LONGEST_PRIMARY_KEY: Final = 128

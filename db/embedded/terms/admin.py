@@ -8,12 +8,13 @@ from db.embedded.catalog import SYSTEM
 from db.embedded.datum import Datum
 from db.embedded.env import Env
 from db.embedded.errors import OpFailedError, QueryLogicError
+from db.embedded.keys import key_from_value
 from db.embedded.names import check_name, list_tables
 from db.embedded.permissions import check, set_grant
 from db.embedded.registry import term
 from db.embedded.sequences import DatabaseValue, Selection, SingleSelection
 from db.embedded.system_tables import grant_row, table_config_row, table_status_row
-from db.embedded.table import Table, key_from_value
+from db.embedded.table import Table
 from db.embedded.terms.tables import default_database
 from db.embedded.terms.writes import check_durability
 from db.embedded.topology import check_reconfigure, read_replicas

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from db.embedded.changes import DEFAULT_QUEUE_SIZE, FeedOptions, feed_of
+from db.embedded.changes import DEFAULT_QUEUE_SIZE, FeedOptions
 from db.embedded.datum import Datum
 from db.embedded.env import Env
 from db.embedded.errors import QueryLogicError
+from db.embedded.feeds import feed_of
 from db.embedded.registry import term
 from db.embedded.sequences import Stream
 

@@ -9,10 +9,10 @@ from db.embedded.datum import Datum, order_key
 from db.embedded.env import Env
 from db.embedded.errors import NonExistenceError, QueryLogicError
 from db.embedded.fields import transform
+from db.embedded.keys import key_from_value
 from db.embedded.merging import merge_datum
 from db.embedded.registry import term
 from db.embedded.sequences import Function, Read, Selection, Sequence, Step
-from db.embedded.table import key_from_value
 from db.embedded.values import (
     as_bool,
     as_datum,

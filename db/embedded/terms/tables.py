@@ -8,11 +8,11 @@ from db.embedded.compiler import Call, Closure, Frame
 from db.embedded.datum import MAXVAL, MINVAL, Bound, Datum, order_key
 from db.embedded.env import Env
 from db.embedded.errors import NonExistenceError, QueryLogicError
+from db.embedded.keys import key_from_value
 from db.embedded.names import check_name, find_database, find_table
 from db.embedded.permissions import check_read
 from db.embedded.registry import special, term
 from db.embedded.sequences import DatabaseValue, Read, Selection, SingleSelection
-from db.embedded.table import key_from_value
 from db.embedded.values import as_database, as_string, show
 
 READ_MODES: Final = frozenset({"majority", "single", "outdated"})

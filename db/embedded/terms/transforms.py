@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
 
+from db.embedded.changes import UnitedFeed
 from db.embedded.compiler import Call, Closure, Frame
 from db.embedded.datum import LARGEST_EXACT_INT, Datum
 from db.embedded.env import Env
@@ -216,8 +217,10 @@ def union(call: Call) -> Closure:
         env = frame[0]
         parts = [as_sequence(env, evaluate(frame)) for evaluate in call.runs]
         orders = [] if interleave is None else orders_of(env, frame, interleave)
-        if any(feed_below(part) is not None for part in parts) and orders:
-            raise QueryLogicError("Cannot use an infinite stream with an ordered `union`.")
+        if any(feed_below(part) is not None for part in parts):
+            if orders:
+                raise QueryLogicError("Cannot use an infinite stream with an ordered `union`.")
+            return Stream(UnitedFeed(parts))
         source = Union(parts, merging(parts, orders) if orders else None)
         if all(isinstance(part, list | ArraySelection) for part in parts):
             return env.collect(source.iterate(env))

@@ -16,11 +16,12 @@ from db.embedded.compiler import FUNC, Call, Closure, Frame
 from db.embedded.datum import Datum, equal, number, pretty, type_name
 from db.embedded.env import Env
 from db.embedded.errors import Backtrace, QueryLogicError, ReqlError
+from db.embedded.keys import key_from_value
 from db.embedded.merging import merge_datum
 from db.embedded.permissions import check_write
 from db.embedded.registry import special, term
 from db.embedded.sequences import Function, Grouped, Selection, SingleSelection
-from db.embedded.table import Table, key_from_value
+from db.embedded.table import Table
 from db.embedded.values import (
     as_array,
     as_constant_function,
