@@ -110,6 +110,7 @@ WORDS: dict[str, dict[str, str]] = {
         "password_changed": "Your password is changed. Other sessions have ended.",
         "passwords_differ": "The two new passwords are not the same.",
         "required": "Please fill this in.",
+        "no_markup": "The signs < and > cannot be used here.",
         "pick_template": "Choose a template first.",
         "just_now": "just now",
         "dismiss": "Dismiss",

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from flask import Flask
 from flask.testing import FlaskClient
-from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Page, Request, sync_playwright
 
+from db import defaults, schema
 from db.connection import Database, r
 from db.settings import Settings
 from tests.servers import ManagedProcess, free_port, wait_until
-from tests.webapp.conftest import PASSWORDS
+from tests.webapp.conftest import PASSWORDS, put_user
 from tests.webapp.pages import rows
-from webapp.services import users
 
 CHROMIUM = "/usr/bin/chromium"
+
+TABLES = (
+    "domains",
+    "hypervisors",
+    "thumbnails",
+    "interests",
+    "events",
+    "engine",
+    "orphans",
+    "consoles",
+)
+"""What tests of pages write to; people and defaults stay."""
 
 
 @pytest.fixture
@@ -64,6 +76,19 @@ class Site:
     url: str
     process: ManagedProcess
     browser: Browser
+
+    def start(self) -> None:
+        """Start the process and wait until it serves pages."""
+        self.process.start()
+
+        def is_up() -> bool:
+            assert self.process.is_running(), self.process.log_text()
+            try:
+                return requests.get(f"{self.url}/login", timeout=5).status_code == 200
+            except requests.ConnectionError:
+                return False
+
+        wait_until(is_up, 30, "the site answers")
 
     def run(self, term: Any) -> Any:
         return self.database.run(term)
@@ -126,42 +151,42 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def site(
-    settings: Settings, database: Database, chromium: Browser, tmp_path: Path
+@pytest.fixture(scope="session")
+def served(
+    reql_address: tuple[str, int], chromium: Browser, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Site]:
-    """A served site with ana and root. Everything the browser complains of fails the test."""
+    """One site for all browser tests: starting it takes longer than most of them."""
+    folder = tmp_path_factory.mktemp("site")
+    environment = {
+        "ISARD_DATA": str(folder / "data"),
+        "ISARD_DB_HOST": reql_address[0],
+        "ISARD_DB_PORT": str(reql_address[1]),
+        "ISARD_DB_NAME": "test_" + uuid.uuid4().hex[:12],
+        "ISARD_WEB_PORT": str(free_port()),
+        "ISARD_VIEWER_PORT": str(free_port()),
+    }
+    settings = Settings.from_environment(environment)
+    database = Database(settings)
+    schema.ensure(database)
+    defaults.insert_missing(database)
     for name in ("ana", "root"):
-        users.add_user(database, name, "admin" if name == "root" else "user", PASSWORDS[name])
-    port = free_port()
-    process = ManagedProcess(
-        [sys.executable, "-m", "webapp"],
-        tmp_path / "webapp.log",
-        {
-            "ISARD_DATA": str(settings.data),
-            "ISARD_DB_HOST": settings.db_host,
-            "ISARD_DB_PORT": str(settings.db_port),
-            "ISARD_DB_NAME": settings.db_name,
-            "ISARD_WEB_PORT": str(port),
-        },
-    )
-    process.start()
-    url = f"http://127.0.0.1:{port}"
-
-    def is_up() -> bool:
-        assert process.is_running(), process.log_text()
-        try:
-            return requests.get(f"{url}/login", timeout=5).status_code == 200
-        except requests.ConnectionError:
-            return False
-
-    wait_until(is_up, 30, "the site answers")
-    before = set(chromium.contexts)
-    yield Site(database, url, process, chromium)
-    for context in set(chromium.contexts) - before:
-        close_context(context)
+        put_user(database, name, PASSWORDS[name])
+    process = ManagedProcess([sys.executable, "-m", "webapp"], folder / "webapp.log", environment)
+    site = Site(database, f"http://127.0.0.1:{settings.web_port}", process, chromium)
+    site.start()
+    yield site
     process.stop()
+    database.run(r.db_drop(settings.db_name))
+    database.close()
 
 
-def close_context(context: BrowserContext) -> None:
-    context.close()
+@pytest.fixture
+def site(served: Site) -> Iterator[Site]:
+    """The served site, without anything of the test before."""
+    for table in TABLES:
+        served.run(r.table(table).delete())
+    if not served.process.is_running():
+        served.start()
+    yield served
+    for context in served.browser.contexts:
+        context.close()

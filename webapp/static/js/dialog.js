@@ -1,6 +1,8 @@
 // The browser's own dialogs: opened by [data-open], closed by [data-close], asked with ask().
 // A form's refusal is shown at the field it names, or on top where it names none of ours.
 
+import { say } from "./words.js";
+
 export function installDialogs() {
   document.addEventListener("click", (event) => {
     const opener = event.target.closest("[data-open]");
@@ -21,14 +23,30 @@ export function ask(id, name) {
   });
 }
 
-export function clearProblems(form) {
+// A field that is wrong before anything is sent; shown like a refusal of the server.
+export class FieldProblem extends Error {
+  constructor(field, text) {
+    super(text);
+    Object.assign(this, { reason: "InvalidField", field });
+  }
+}
+
+// The text of a field, as the server would accept it.
+export function readField(form, name, isNeeded = false) {
+  const text = form.elements[name].value.trim();
+  if (isNeeded && !text) throw new FieldProblem(name, say("required"));
+  if (/[<>]/.test(text)) throw new FieldProblem(name, say("no_markup"));
+  return text;
+}
+
+function clearProblems(form) {
   for (const error of form.querySelectorAll(".field-error")) error.textContent = "";
   for (const input of form.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
   const top = form.querySelector("[data-problem]");
   if (top) top.hidden = true;
 }
 
-export function showFieldProblem(field, text) {
+function showFieldProblem(field, text) {
   field.querySelector(".field-error").textContent = text;
   const input = field.querySelector("input, textarea, select");
   if (input && input.type !== "radio" && input.type !== "checkbox") {
@@ -37,7 +55,7 @@ export function showFieldProblem(field, text) {
   input?.focus();
 }
 
-export function showProblem(form, problem) {
+function showProblem(form, problem) {
   const field = problem.field && form.querySelector(`[data-field="${CSS.escape(problem.field)}"]`);
   if (field) {
     showFieldProblem(field, problem.message);

@@ -1,30 +1,24 @@
 // The fields of the dialog that adds or edits a hypervisor, as the REST interface takes them.
 
 import { call } from "./api.js";
-import { say } from "./words.js";
-
-function need(form, name) {
-  const value = form.elements[name].value.trim();
-  if (value) return value;
-  throw Object.assign(new Error(say("required")), { reason: "Required", field: name });
-}
+import { readField } from "./dialog.js";
 
 function fieldsOf(form, viewer) {
   return {
-    hostname: need(form, "hostname"),
-    port: Number(need(form, "port")),
-    user: need(form, "user"),
-    description: form.elements.description.value,
+    hostname: readField(form, "hostname", true),
+    port: Number(readField(form, "port", true)),
+    user: readField(form, "user", true),
+    description: readField(form, "description"),
     capabilities: {
       hypervisor: form.elements.hypervisor.checked,
       disk_operations: form.elements.disk_operations.checked,
     },
-    viewer: { ...viewer, hostname: form.elements["viewer.hostname"].value.trim() || null },
+    viewer: { ...viewer, hostname: readField(form, "viewer.hostname") || null },
   };
 }
 
 export function addHypervisor(form) {
-  return call("POST", "/hypervisors", { id: need(form, "id"), ...fieldsOf(form, {}) });
+  return call("POST", "/hypervisors", { id: readField(form, "id", true), ...fieldsOf(form, {}) });
 }
 
 export function editHypervisor(form, hypervisor) {

@@ -24,7 +24,7 @@ export function toast(tone, text, title = "") {
 }
 
 export function toastProblem(problem) {
-  if (problem.name !== "Error" || problem.reason === undefined) throw problem;
+  if (problem.reason === undefined) throw problem;
   toast("bad", problem.message, say("refused"));
 }
 

@@ -5,7 +5,7 @@ import "../frame.js";
 import { announce } from "../announce.js";
 import { askDesktop, call } from "../api.js";
 import { fill, makeFromTemplate } from "../bind.js";
-import { ask, onSubmit, showFieldProblem } from "../dialog.js";
+import { FieldProblem, ask, onSubmit, readField } from "../dialog.js";
 import { installFilter } from "../filter.js";
 import { connectLive } from "../live.js";
 import { watchThumbnails } from "../thumbnails.js";
@@ -134,9 +134,8 @@ function openRename(payload) {
 }
 
 onSubmit(rename, async (form) => {
-  const name = requireName(form);
-  const description = form.elements.description.value;
-  change(await call("PATCH", `/desktops/${encodeURIComponent(renamed)}`, { name, description }));
+  const fields = { name: readField(form, "name", true), description: readField(form, "description") };
+  change(await call("PATCH", `/desktops/${encodeURIComponent(renamed)}`, fields));
   toast("good", say("saved"));
 });
 
@@ -163,13 +162,10 @@ create.addEventListener("input", (event) => (nameTouched ||= event.target.name =
 
 onSubmit(create, async (form) => {
   const picked = form.querySelector('input[name="template"]:checked');
-  if (!picked) {
-    showFieldProblem(form.querySelector('[data-field="origin.template"]'), say("pick_template"));
-    throw Object.assign(new Error(), { reason: "Shown", field: "" });
-  }
+  if (!picked) throw new FieldProblem("origin.template", say("pick_template"));
   const made = await call("POST", "/desktops", {
-    name: requireName(form),
-    description: form.elements.description.value,
+    name: readField(form, "name", true),
+    description: readField(form, "description"),
     origin: { template: picked.value },
   });
   if (!payloads.has(made.id)) change(made);
@@ -177,10 +173,5 @@ onSubmit(create, async (form) => {
   cards.get(made.id)?.scrollIntoView({ block: "nearest" });
 });
 
-function requireName(form) {
-  const name = form.elements.name.value.trim();
-  if (name) return name;
-  throw Object.assign(new Error(say("required")), { reason: "Required", field: "name" });
-}
 
 filter.refresh();
