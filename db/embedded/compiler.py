@@ -350,9 +350,7 @@ def _compile_arguments(
             writes_legal=scope.writes_legal and not spec.forbids_writes,
             literal_legal=spec.literals,
         )
-    return [
-        compile_term(item, others if i else first, (*path, i)) for i, item in enumerate(args)
-    ]
+    return [compile_term(item, others if i else first, (*path, i)) for i, item in enumerate(args)]
 
 
 def _compile_spliced(raw: Any, scope: Scope, path: Backtrace) -> Node:
@@ -450,7 +448,10 @@ def _eager(call: Call, function: Callable[..., Any]) -> Closure:
                 if type(value) not in fast0:
                     if type(value) is Grouped and per_group:
                         return over_groups(
-                            spec, frame, value, lambda item: function(frame[0], slow0(frame[0], item))
+                            spec,
+                            frame,
+                            value,
+                            lambda item: function(frame[0], slow0(frame[0], item)),
                         )
                     value = slow0(frame[0], value)
                 return function(frame[0], value)
@@ -496,9 +497,7 @@ def _eager_general(call: Call, function: Callable[..., Any]) -> Closure:
         for name, node in call.options.items()
         if spec.options[name] != "lazy"
     ]
-    lazy = [
-        (name, node.run) for name, node in call.options.items() if spec.options[name] == "lazy"
-    ]
+    lazy = [(name, node.run) for name, node in call.options.items() if spec.options[name] == "lazy"]
     per_group = spec.per_group
 
     def call_with(frame: Frame, first: list[Any]) -> Any:

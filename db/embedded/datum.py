@@ -327,7 +327,9 @@ def json_text(value: Datum) -> str:
     if kind is float:
         return number_text(value)
     if kind is dict:
-        return "{" + ",".join(f"{_quote(key)}:{json_text(value[key])}" for key in sorted(value)) + "}"
+        return (
+            "{" + ",".join(f"{_quote(key)}:{json_text(value[key])}" for key in sorted(value)) + "}"
+        )
     if kind is list:
         return "[" + ",".join(map(json_text, value)) + "]"
     if kind in (Time, bytes, Bound):

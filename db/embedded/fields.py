@@ -122,8 +122,7 @@ def bracket_of(env: Env, value: Any, key: Datum) -> Any:
     if type(key) is int or type(key) is float:
         return element_of(env, value, as_int32(env, key))
     raise (NonExistenceError if key is None else QueryLogicError)(
-        "Expected NUMBER or STRING as second argument to `bracket` but found "
-        f"{type_name(key)}."
+        f"Expected NUMBER or STRING as second argument to `bracket` but found {type_name(key)}."
     )
 
 

@@ -94,6 +94,8 @@ def sort_keys(env: Env, orders: list[Order]) -> Callable[[Datum], tuple[Any, ...
     parts = [(row_key(env, order), order.descending) for order in orders]
 
     def key(row: Datum) -> tuple[Any, ...]:
-        return tuple(_Reversed(part(row)) if descending else part(row) for part, descending in parts)
+        return tuple(
+            _Reversed(part(row)) if descending else part(row) for part, descending in parts
+        )
 
     return key

@@ -196,4 +196,8 @@ def unsupported(
     name: str, code: int, reason: str, fewest: int = 0, most: int | None = None
 ) -> None:
     """List a term of the language that this database leaves out."""
-    _declare(TermSpec(name=name, code=code, fewest=fewest, most=most, unsupported=reason))
+    _declare(
+        TermSpec(
+            name=name, code=code, fewest=fewest, most=most, unsupported=reason, deterministic=False
+        )
+    )

@@ -15,6 +15,7 @@ from db.embedded.datum import DATUM_TYPES, Datum, to_json
 from db.embedded.env import Env
 from db.embedded.errors import QueryLogicError, ReqlError
 from db.embedded.sequences import ArraySelection, Grouped, Sequence, SingleSelection, value_kind
+from db.embedded.values import check_groups
 
 BATCH_BYTES: Final = 1024 * 1024
 BATCH_S: Final = 0.3
@@ -67,7 +68,7 @@ def atom_json(env: Env, value: Any) -> bytes:
 
 def grouped_json(env: Env, grouped: Grouped) -> bytes:
     data: list[Datum] = []
-    for group, value in grouped.items():
+    for group, value in check_groups(env, grouped).items():
         if isinstance(value, Sequence):
             value = env.collect(value.rows(env))
         elif type(value) is SingleSelection:

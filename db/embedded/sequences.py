@@ -161,6 +161,7 @@ class Read:
     low_open: bool = False
     high_open: bool = True
     order: str | None = None
+    bounds: tuple[Datum, Datum] | None = None  # what low and high are, for `info`
 
     infinite = False
 

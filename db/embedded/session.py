@@ -324,5 +324,5 @@ def evaluate_options(options: dict[str, Any]) -> dict[str, Any]:
         values[name] = node if name == "db" else node.run([Env()])
     limit = values.get("array_limit")
     if limit is not None and (type(limit) is not int or limit < 1):
-        raise QueryLogicError(f"Illegal array size limit `{limit}`.", ())
+        raise QueryLogicError(f"Illegal array size limit `{limit}`.  (Must be >= 1.)", ())
     return values

@@ -212,9 +212,7 @@ def fold(
     final_emit: Function | None = None,
 ) -> Any:
     if function.arity not in (None, 2):
-        raise QueryLogicError(
-            "The accumulator function passed to `fold` should expect 2 arguments."
-        )
+        raise QueryLogicError("The accumulator function passed to `fold` should expect 2 arguments")
     combine = _data_of(env, function)
     if emit is not None:
         return _emitting(env, rows, base, combine, emit, final_emit)

@@ -186,4 +186,3 @@ _bits("BIT_SAR", 196, _shift_right)
 @term("BIT_NOT", 194, "int")
 def bit_not(env: Env, value: int) -> int:
     return ~_check_width(value)
-

@@ -27,9 +27,7 @@ def _within(position: int, items: list[Datum], last: int) -> int:
     """The position, which may be at most `last`."""
     if position <= last:
         return position
-    raise NonExistenceError(
-        f"Index `{position}` out of bounds for array of size: `{len(items)}`."
-    )
+    raise NonExistenceError(f"Index `{position}` out of bounds for array of size: `{len(items)}`.")
 
 
 def _gap(items: list[Datum], position: int) -> int:

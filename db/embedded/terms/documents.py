@@ -1,4 +1,4 @@
-"""Terms on objects, or on every object of a sequence: fields, pluck, without, merge, has_fields …"""
+"""Terms on objects, or on every object of a sequence: fields, pluck, merge, has_fields …"""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from db.embedded.values import as_datum, as_string, expect_arity
 
 
 @term("GET_FIELD", 31, "any string", options={"_NO_RECURSE_": "bool"}, stream_groups=True)
-def get_field_term(env: Env, value: Any, name: str, _NO_RECURSE_: bool = False) -> Any:  # noqa: N803
+def get_field_term(env: Env, value: Any, name: str, _NO_RECURSE_: bool = False) -> Any:
     return get_field(env, "get_field", value, name)
 
 
 @term("BRACKET", 170, "any datum", options={"_NO_RECURSE_": "bool"}, stream_groups=True)
-def bracket(env: Env, value: Any, key: Datum, _NO_RECURSE_: bool = False) -> Any:  # noqa: N803
+def bracket(env: Env, value: Any, key: Datum, _NO_RECURSE_: bool = False) -> Any:
     return bracket_of(env, value, key)
 
 
@@ -105,7 +105,7 @@ def _checked(patch: Datum) -> Datum:
 
 
 @term("MERGE", 35, "any any*", options=_INNER, stream_groups=True, literals=True)
-def merge(env: Env, value: Any, *others: Any, _NO_RECURSE_: bool = False) -> Any:  # noqa: N803
+def merge(env: Env, value: Any, *others: Any, _NO_RECURSE_: bool = False) -> Any:
     patches = [_patch_of(env, other) for other in others]
 
     def merged(row: Datum) -> Datum:
@@ -174,4 +174,3 @@ def duplicate_key(name: str, first: Datum, second: Datum, where: str) -> QueryLo
         f"Duplicate key {pretty(name)} in {where}.  (got {shorten(pretty(first))} and "
         f"{shorten(pretty(second))} as values)"
     )
-

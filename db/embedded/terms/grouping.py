@@ -31,6 +31,11 @@ Groups = dict[bytes, tuple[Datum, Any]]
     per_group=False, forbids_writes=True,
 )  # fmt: skip
 def group(env: Env, value: Any, *by: Any, index: str | None = None, multi: bool = False) -> Grouped:
+    if type(value) is Grouped and not value.is_stream:
+        for _, each in value.groups.values():
+            as_sequence(env, each)
+            raise wrong_kind("DATUM", Grouped(is_stream=True))
+        return value
     if type(value) is Grouped:
         raise QueryLogicError(
             "Cannot call `group` on the output of `group` (did you mean to `ungroup`?)."

@@ -104,5 +104,3 @@ def _zipped(pair: Datum) -> Datum:
         raise QueryLogicError("ZIP can only be called on the result of a join.")
     left = pair["left"]
     return merge_datum(left, pair["right"]) if "right" in pair else left
-
-

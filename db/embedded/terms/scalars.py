@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import random as random_numbers
+import math
 import uuid as uuids
 from collections.abc import Callable
 from itertools import pairwise
+from random import Random
 from typing import Any, Final
 
 from db.embedded.compiler import Call, Closure, Frame
@@ -17,12 +18,12 @@ from db.embedded.registry import shortcut, term
 # --- comparison ---------------------------------------------------------------------------
 
 
-@term("EQ", 17, "datum datum*")
+@term("EQ", 17, "datum datum datum*")
 def eq(env: Env, first: Datum, *others: Datum) -> bool:
     return all(equal(first, other) for other in others)
 
 
-@term("NE", 18, "datum datum*")
+@term("NE", 18, "datum datum datum*")
 def ne(env: Env, first: Datum, *others: Datum) -> bool:
     return not all(equal(first, other) for other in others)
 
@@ -46,7 +47,7 @@ def _equals_text(call: Call, general: Closure) -> Closure | None:
 def _ordered(name: str, code: int, holds: Callable[[int], bool]) -> None:
     """Comparison terms hold between each argument and the next."""
 
-    @term(name, code, "datum datum*")
+    @term(name, code, "datum datum datum*")
     def ordered(env: Env, *values: Datum) -> bool:
         return all(holds(compare(left, right)) for left, right in pairwise(values))
 
@@ -89,12 +90,21 @@ def negate(env: Env, value: bool) -> bool:
 
 # --- chance -------------------------------------------------------------------------------
 
+_RANDOM: Final = Random()  # noqa: S311  (numbers for queries, no secrets)
 _NAMESPACE: Final = uuids.UUID("91461c99-f89d-49d2-af96-d8e2e14e9b58")
 
 
 @term("UUID", 169, "string?", deterministic=False)
 def uuid(env: Env, name: str | None = None) -> str:
     return str(uuids.uuid4() if name is None else uuids.uuid5(_NAMESPACE, name))
+
+
+def _float_between(low: float, high: float) -> float:
+    scale = 1.0
+    if not math.isfinite(high - low):  # wider than a double can say: draw from a quarter of it
+        low, high, scale = low / 4, high / 4, 4.0
+    drawn = low + _RANDOM.random() * (high - low)
+    return scale * (low if (drawn >= high if high > low else drawn <= high) else drawn)
 
 
 def _bound(which: str, value: float) -> int:
@@ -109,13 +119,11 @@ def _bound(which: str, value: float) -> int:
 def random(env: Env, *bounds: float, **options: bool) -> Datum:
     if options.get("float", not bounds):
         low, high = {0: (0.0, 1.0), 1: (0.0, *bounds), 2: bounds}[len(bounds)]
-        drawn = low + random_numbers.random() * (high - low)
-        return number(low if (drawn >= high if high > low else drawn <= high) else drawn)
+        return number(_float_between(low, high))
     if not bounds:
         raise QueryLogicError("Generating a random integer requires one or two bounds.")
     start = _bound("Lower", bounds[0]) if len(bounds) == 2 else 0
     stop = _bound("Upper", bounds[-1])
     if start >= stop:
         raise QueryLogicError(f"Lower bound ({start}) is not less than upper bound ({stop}).")
-    return random_numbers.randrange(start, stop)
-
+    return _RANDOM.randrange(start, stop)

@@ -39,9 +39,7 @@ def slice_of(
     if type(value) not in DATUM_TYPES:
         as_sequence(env, value)
         raise QueryLogicError("Cannot slice non-sequences.")
-    raise QueryLogicError(
-        f"Expected ARRAY, BINARY, or STRING, but found {type_name(value)}."
-    )
+    raise QueryLogicError(f"Expected ARRAY, BINARY, or STRING, but found {type_name(value)}.")
 
 
 def _boundary(position: int, size: int, after: bool) -> int:
@@ -90,4 +88,3 @@ def nth(env: Env, value: Any, position: int) -> Any:
     if type(value) not in DATUM_TYPES and type(value) is not SingleSelection:
         value = as_sequence(env, value)
     return element_of(env, value, position)
-

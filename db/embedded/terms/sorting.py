@@ -73,9 +73,7 @@ def _ordered(
     return items
 
 
-def _by_index(
-    env: Env, frame: Frame, rows: Any, orders: list[Order], index: Node
-) -> Any:
+def _by_index(env: Env, frame: Frame, rows: Any, orders: list[Order], index: Node) -> Any:
     if type(rows) is not Selection or rows.kind not in ("TABLE", "TABLE_SLICE"):
         raise QueryLogicError(_NOT_A_TABLE)
     name = as_string(env, index.run(frame))

@@ -1,11 +1,13 @@
 """Terms on strings: match, split, upcase, downcase.
 
-Regular expressions are RE2's, as in RethinkDB: the same syntax, and no pattern takes more than linear
-time, so that no query can hold up the others. Positions of matches count bytes of UTF-8, as there.
+Regular expressions are RE2's, as in RethinkDB: the same syntax, and no pattern takes more than
+linear time, so that no query can hold up the others. Positions of matches count bytes of UTF-8,
+as there.
 """
 
 from __future__ import annotations
 
+import string
 import unicodedata
 from functools import lru_cache
 from typing import Any, Final
@@ -16,13 +18,10 @@ from db.embedded.datum import Datum
 from db.embedded.env import Env
 from db.embedded.errors import QueryLogicError
 from db.embedded.registry import term
-from db.embedded.values import as_string
+from db.embedded.values import as_int, as_string
 
 _OPTIONS: Final = re2.Options()
 _OPTIONS.log_errors = False
-
-# What RE2 has named differently over the years, as RethinkDB's release of it says.
-_WORDING: Final = {"no argument for repetition operator": "missing argument to repetition operator"}
 
 
 @lru_cache(maxsize=500)
@@ -32,8 +31,7 @@ def _pattern(text: str) -> Any:
     except re2.error as error:
         told = error.args[0]
         reason = told.decode(errors="replace") if isinstance(told, bytes) else str(told)
-    what, separator, portion = reason.partition(": ")
-    reason = f"{_WORDING.get(what, what)}{separator}{portion}"
+    portion = reason.partition(": ")[2]
     raise QueryLogicError(f"Error in regexp `{text}` (portion `{portion}`): {reason}")
 
 
@@ -75,8 +73,6 @@ def split(env: Env, text: str, separator: Datum = None, most: Datum = -1) -> Dat
 
 
 def _split_limit(env: Env, most: Datum) -> int:
-    from db.embedded.values import as_int
-
     limit = as_int(env, most)
     if -1 <= limit <= env.array_limit - 1:
         return limit
@@ -106,20 +102,24 @@ def _split_characters(text: str, limit: int) -> list[str]:
     parts: list[str] = []
     for position, character in enumerate(text):
         if parts and unicodedata.category(character).startswith("M"):
-            if len(parts) != limit or limit < 0:
-                parts[-1] += character
-                continue
+            parts[-1] += character
+            continue
         if len(parts) == limit:
             return [*parts, text[position:]]
         parts.append(character)
     return parts
 
 
+_UPPER: Final = {ord(small): small.upper() for small in string.ascii_lowercase}
+_LOWER: Final = {ord(large): large.lower() for large in string.ascii_uppercase}
+
+
 @term("UPCASE", 141, "string")
 def upcase(env: Env, text: str) -> str:
-    return text.upper()
+    """Only ASCII letters have case here."""
+    return text.translate(_UPPER)
 
 
 @term("DOWNCASE", 142, "string")
 def downcase(env: Env, text: str) -> str:
-    return text.lower()
+    return text.translate(_LOWER)

@@ -158,8 +158,8 @@ def _bounded(
     if read.order is not None and name != read.index:
         shown = read.index or read.table.primary_key
         raise QueryLogicError(
-            f"Cannot order by index `{shown}` after calling BETWEEN on index "
-            f"`{name or read.table.primary_key}`."
+            f"Cannot call BETWEEN on index `{name or read.table.primary_key}` after ordering on "
+            f"index `{shown}`."
         )
     if name is None:
         for bound in (low, high):
@@ -171,6 +171,7 @@ def _bounded(
         high=order_key(high),
         low_open=low_open,
         high_open=high_open,
+        bounds=(low, high),
     )
 
 

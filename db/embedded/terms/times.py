@@ -70,9 +70,7 @@ def timezone(env: Env, value: Time) -> str:
     return value.zone
 
 
-@term(
-    "DURING", 105, "time time time", options={"left_bound": "string", "right_bound": "string"}
-)
+@term("DURING", 105, "time time time", options={"left_bound": "string", "right_bound": "string"})
 def during(
     env: Env,
     value: Time,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
 from itertools import count
+from random import Random
 from typing import Any
 
 from db.embedded.changes import UnitedFeed
@@ -25,6 +25,7 @@ from db.embedded.sequences import (
     ArraySelection,
     Function,
     Generated,
+    Grouped,
     Selection,
     Sequence,
     Step,
@@ -37,6 +38,7 @@ from db.embedded.values import (
     as_datum,
     as_function,
     as_sequence,
+    check_groups,
     datum_function,
     equals_predicate,
     expect_arity,
@@ -47,6 +49,8 @@ from db.embedded.values import (
 )
 
 Rows = list[Datum] | Sequence
+
+_RANDOM = Random()  # noqa: S311  (which rows are sampled is no secret)
 
 # --- map ----------------------------------------------------------------------------------
 
@@ -173,9 +177,7 @@ def _with_default(env: Env, holds: Test, default: Callable[[], Any] | None) -> T
     "FILTER", 39, "sequence any", options={"default": "lazy"},
     stream_groups=True, literals=True, forbids_writes=True,
 )  # fmt: skip
-def filter_rows(
-    env: Env, rows: Rows, wanted: Any, default: Callable[[], Any] | None = None
-) -> Any:
+def filter_rows(env: Env, rows: Rows, wanted: Any, default: Callable[[], Any] | None = None) -> Any:
     if type(wanted) is Function:
         test = _with_default(env, _truth_of(env, wanted), default)
     else:
@@ -215,7 +217,16 @@ def union(call: Call) -> Closure:
 
     def run(frame: Frame) -> Any:
         env = frame[0]
-        parts = [as_sequence(env, evaluate(frame)) for evaluate in call.runs]
+        values = [evaluate(frame) for evaluate in call.runs]
+        if values and type(values[0]) is Grouped:
+            first, *others = values
+            groups = check_groups(env, first)
+            return groups.apply(lambda rows: join(frame, [rows, *others]))
+        return join(frame, values)
+
+    def join(frame: Frame, values: list[Any]) -> Any:
+        env = frame[0]
+        parts = [as_sequence(env, value) for value in values]
         orders = [] if interleave is None else orders_of(env, frame, interleave)
         if any(feed_below(part) is not None for part in parts):
             if orders:
@@ -224,8 +235,6 @@ def union(call: Call) -> Closure:
         source = Union(parts, merging(parts, orders) if orders else None)
         if all(isinstance(part, list | ArraySelection) for part in parts):
             return env.collect(source.iterate(env))
-        if orders and source.infinite:
-            raise QueryLogicError("Cannot use an infinite stream with an ordered `union`.")
         return Stream(source)
 
     return run
@@ -237,22 +246,21 @@ def merging(parts: list[Rows], orders: list[Order]) -> Callable[[Env], Iterator[
     def rows(env: Env) -> Iterator[Datum]:
         key_of = sort_keys(env, orders)
         sources = [rows_of(env, part) for part in parts]
-        heads: list[tuple[Any, Datum, Iterator[Datum]]] = []
-        for source in sources:
+        heads: dict[int, tuple[Any, Datum]] = {}
+        for position, source in enumerate(sources):
             for row in source:
-                heads.append((key_of(row), row, source))
+                heads[position] = (key_of(row), row)
                 break
         while heads:
-            best = min(range(len(heads)), key=lambda i: heads[i][0])
-            key, row, source = heads[best]
-            del heads[best]
-            for following in source:
+            first = min(heads, key=lambda position: (heads[position][0], position))
+            key, row = heads.pop(first)
+            for following in sources[first]:
                 next_key = key_of(following)
                 if next_key < key:
                     raise QueryLogicError(
                         "The streams given as arguments are not ordered by given ordering."
                     )
-                heads.append((next_key, following, source))
+                heads[first] = (next_key, following)
                 break
             yield row
 
@@ -292,9 +300,9 @@ def sample(env: Env, rows: Rows, size: int) -> Any:
     for seen, row in enumerate(finite_rows_of(env, rows), 1):
         if len(chosen) < size:
             chosen.append(row)
-        elif (place := random.randrange(seen)) < size:
+        elif (place := _RANDOM.randrange(seen)) < size:
             chosen[place] = row
-    random.shuffle(chosen)
+    _RANDOM.shuffle(chosen)
     if isinstance(rows, Selection | ArraySelection):
         return ArraySelection(rows.table, chosen)
     return chosen

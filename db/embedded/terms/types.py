@@ -1,4 +1,4 @@
-"""Terms that ask for the type of a value or make one type of another: type_of, info, coerce_to, json …"""
+"""Terms that tell the type of a value or make one type of another: info, coerce_to, json …"""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Any, Final
 
 from db.embedded.datum import (
     DATUM_TYPES,
+    MAXVAL,
+    MINVAL,
+    Bound,
     Datum,
     json_text,
     number,
@@ -106,14 +109,14 @@ def _slice_info(value: Selection) -> dict[str, Datum]:
         "index": read.index or (read.table.primary_key if not _is_plain(read) else None),
         "sorting": _SORTINGS[read.order],
     }
+    bounds = read.bounds or (MINVAL, MAXVAL)
     for side, bound, is_open in (
-        ("left", getattr(read, "low_value", None), read.low_open),
-        ("right", getattr(read, "high_value", None), read.high_open),
+        ("left", bounds[0], read.low_open),
+        ("right", bounds[1], read.high_open),
     ):
-        name = getattr(bound, "name", None)
-        if bound is None or name == ("MINVAL" if side == "left" else "MAXVAL"):
+        if bound is (MINVAL if side == "left" else MAXVAL):
             told[f"{side}_bound_type"] = "unbounded"
-        elif name is not None:
+        elif type(bound) is Bound:
             told[f"{side}_bound_type"] = "unachievable"
         else:
             told[f"{side}_bound"] = bound
@@ -130,8 +133,8 @@ def _is_plain(read: Any) -> bool:
 _TYPES: Final = frozenset(
     {
         "DB", "TABLE", "TABLE_SLICE", "SELECTION<STREAM>", "SELECTION<ARRAY>", "STREAM",
-        "SELECTION<OBJECT>", "DATUM", "FUNCTION", "GROUPED_DATA", "NULL", "BINARY", "BOOL", "NUMBER",
-        "STRING", "ARRAY", "OBJECT", "MINVAL", "MAXVAL",
+        "SELECTION<OBJECT>", "DATUM", "FUNCTION", "GROUPED_DATA", "NULL", "BINARY", "BOOL",
+        "NUMBER", "STRING", "ARRAY", "OBJECT", "MINVAL", "MAXVAL",
     }
 )  # fmt: skip
 
