@@ -380,6 +380,7 @@ class HostConnection:
             faults.OPENING,
             Reason.HOST_UNREACHABLE,
             f"libvirt on {self.address} cannot be reached",
+            kind=HostLost,
         )
 
     def _refuse_key(self) -> None:

@@ -144,7 +144,13 @@ def is_not_active(error: Any) -> bool:
 
 
 def explain(
-    error: Any, host: str, step: str, table: tuple[Meaning, ...], otherwise: Reason, sentence: str
+    error: Any,
+    host: str,
+    step: str,
+    table: tuple[Meaning, ...],
+    otherwise: Reason,
+    sentence: str,
+    kind: type[Transient] = Transient,
 ) -> EngineError:
     """The error as ours. What no line of the table knows is tried again: libvirt's text is kept."""
     text = str(error)
@@ -154,4 +160,4 @@ def explain(
         if coded and (not meaning.words or any(word in lowered for word in meaning.words)):
             message = meaning.message.format(host=host)
             return meaning.kind(meaning.reason, message, step=step, answer=text)
-    return Transient(otherwise, f"{sentence}: {text}", step=step, answer=text)
+    return kind(otherwise, f"{sentence}: {text}", step=step, answer=text)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import logging
 import socket
 import time
 from pathlib import Path
@@ -23,6 +24,9 @@ from engine.errors import HostKeyRefused, HostLost, Terminal, Transient
 from engine.hypervisor.deadline import LateCall, call_within
 from engine.hypervisor.host import HostAddress, is_same_key
 
+# Its stack traces of what a host did wrong say nothing that our errors do not.
+logging.getLogger("paramiko.transport").setLevel(logging.CRITICAL)
+
 TRANSPORT_KEEPALIVE_S = 5
 LINK_DEAD_MS = 15_000
 
@@ -33,9 +37,9 @@ def open_transport(address: HostAddress, key_file: Path, timeout_s: float) -> pa
     """
     key = read_private_key(key_file)
     deadline = time.monotonic() + timeout_s
-    transport = _greet(address, timeout_s, pinned=address.host_key)
+    transport, offered = _greet(address, timeout_s, pinned=address.host_key)
     try:
-        check_key(address, describe_key(transport.get_remote_server_key()))
+        check_key(address, offered)
         _log_in(transport, address, key, max(0.5, deadline - time.monotonic()))
     except BaseException:
         transport.close()
@@ -49,11 +53,9 @@ def read_offered_host_key(hostname: str, port: int, timeout_s: float) -> str:
     HostLost.
     """
     address = HostAddress("", hostname, port, "", None)
-    transport = _greet(address, timeout_s, pinned=None)
-    try:
-        return describe_key(transport.get_remote_server_key())
-    finally:
-        transport.close()
+    transport, offered = _greet(address, timeout_s, pinned=None)
+    transport.close()
+    return offered
 
 
 def resolve(hostname: str, port: int, timeout_s: float) -> list[str]:
@@ -140,8 +142,10 @@ def check_key(address: HostAddress, offered: str) -> None:
         )
 
 
-def _greet(address: HostAddress, timeout_s: float, *, pinned: str | None) -> paramiko.Transport:
-    """Connects and exchanges keys; the transport is not logged in."""
+def _greet(
+    address: HostAddress, timeout_s: float, *, pinned: str | None
+) -> tuple[paramiko.Transport, str]:
+    """Connects and exchanges keys: a transport that is not logged in, and the key it showed."""
     deadline = time.monotonic() + timeout_s
     raw = connect(address.hostname, address.port, timeout_s)
     transport: paramiko.Transport | None = None
@@ -159,7 +163,9 @@ def _greet(address: HostAddress, timeout_s: float, *, pinned: str | None) -> par
             # changed.
             _prefer_key_type(transport, pinned.split()[0])
         transport.start_client(timeout=remaining_s)
-        return transport
+        if not transport.initial_kex_done:  # it returns silently when its time is over
+            raise paramiko.SSHException("it did not greet in time")
+        return transport, describe_key(transport.get_remote_server_key())
     except (paramiko.SSHException, OSError, EOFError) as error:
         if transport is not None:
             transport.close()
