@@ -38,6 +38,8 @@ from db.embedded.values import (
 _CHUNK: Final = 256
 COUNTS: Final = ("deleted", "errors", "inserted", "replaced", "skipped", "unchanged")
 
+LONGEST_STORED_ARRAY: Final = 100_000
+
 Change = Callable[[Datum], Datum]
 
 
@@ -119,6 +121,8 @@ def _write_one(
         new = change(old)
         if new is not None:
             new = _checked(table, key, old, new)
+            if env.array_limit > LONGEST_STORED_ARRAY:
+                _check_arrays(new)
         if table.write_hook is not None and not (old is None and new is None):
             new = _hooked(env, table, old, new)
         if old is None and new is None:
@@ -135,6 +139,18 @@ def _write_one(
         return
     what = "inserted" if old is None else "deleted" if new is None else "replaced"
     outcome.note(what, old, new)
+
+
+def _check_arrays(value: Datum) -> None:
+    """What may be computed with a raised array limit may still be too long to be stored."""
+    if type(value) is dict:
+        for item in value.values():
+            _check_arrays(item)
+    elif type(value) is list:
+        if len(value) > LONGEST_STORED_ARRAY:
+            raise QueryLogicError("Array too large for disk writes (limit 100,000 elements).")
+        for item in value:
+            _check_arrays(item)
 
 
 def _checked(table: Table, key: bytes | None, old: Datum, new: Datum) -> Datum:
