@@ -1,3 +1,5 @@
+"""What the tests of this folder use: a shared real host, and what talks to it."""
+
 from tests.engine.hosts import (  # noqa: F401 (fixtures)
     connection,
     disks,
