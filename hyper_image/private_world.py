@@ -104,25 +104,25 @@ def renew_sysfs() -> None:
 
 
 def open_up_ancestors(settings: HostSettings) -> None:
-    """Let QEMU's user reach the data folder where a folder above it is closed to others, such as
-    /root.
+    """Let users without rights (QEMU, the viewer proxy) reach the data folder and this program
+    where a folder above them is closed to others, such as /root.
 
-    The closed folder is hidden, in this namespace only, behind an empty one that holds just what
-    the host needs.
+    A closed folder is hidden, in this namespace only, behind an empty one that holds just what the
+    host needs.
     """
-    closed = next(
-        (folder for folder in ancestors(settings.data) if not is_traversable(folder)), None
-    )
-    if closed is None:
+    needed = sorted({settings.data, *program_folders()}, key=lambda folder: len(folder.parts))
+    closed = {folder: outermost_closed(folder) for folder in needed}
+    hidden = sorted({folder for folder in closed.values() if folder is not None})
+    if not hidden:
         return
-    needed = [settings.data, *program_folders()]
-    kept = [folder for folder in needed if folder.is_relative_to(closed)]
     mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
+    kept = [folder for folder in needed if closed[folder] is not None]
     for number, folder in enumerate(kept):
         place = SCRATCH / str(number)
         place.mkdir(parents=True)
         mount("--rbind", str(folder), str(place))
-    mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", str(closed))
+    for folder in hidden:
+        mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", str(folder))
     for number, folder in enumerate(kept):
         if not folder.is_dir():
             folder.mkdir(mode=0o755, parents=True)
@@ -130,22 +130,19 @@ def open_up_ancestors(settings: HostSettings) -> None:
     run("umount", "--recursive", "--lazy", "/run")
 
 
-def program_folders() -> list[Path]:
-    """Where this program and its Python come from, shortest first so that a nested one is mounted
-    last.
-    """
-    folders = {
-        Path(__file__).resolve().parent.parent,
+def outermost_closed(path: Path) -> Path | None:
+    """The first folder on the way from / that others may not walk through."""
+    return next((folder for folder in reversed(path.parents) if not is_traversable(folder)), None)
+
+
+def program_folders() -> set[Path]:
+    """Where this program and its Python come from."""
+    return {
+        Path(__file__).resolve().parent,
         Path(sys.prefix).resolve(),
         Path(sys.base_prefix).resolve(),
         Path(sys.executable).absolute().parent.parent,
     }
-    return sorted(folders, key=lambda folder: len(folder.parts))
-
-
-def ancestors(path: Path) -> list[Path]:
-    """From / downwards, without the path itself."""
-    return list(reversed(path.parents))
 
 
 def is_traversable(folder: Path) -> bool:

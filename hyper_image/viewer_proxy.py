@@ -11,6 +11,7 @@ without rights. Started by `services.py`.
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
@@ -158,6 +159,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 def become_unprivileged() -> None:
     """Give up root, keeping two folders to write in."""
+    importlib.import_module("multiprocessing.popen_fork")  # needed later, perhaps unreadable then
     user = pwd.getpwnam(accounts.VIEWER_USER)
     for folder in (SPENT_TICKETS, VIEWERS):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
