@@ -372,13 +372,16 @@ def _closure(call: Call) -> Closure:
 
         return refuse
     if spec.build is not None:
-        closure = _blaming(spec.build(call), call.path)
-    elif spec.function is not None:
-        closure = _eager(call, spec.function)
-    else:
+        return _blaming(spec.build(call), call.path)
+    if spec.function is None:
         raise TypeError(f"term {spec.name} has nothing that computes it")
-    faster = SHORTCUTS.get(spec.code)
-    return (faster and faster(call, closure)) or closure
+    if call.options or len(call.args) not in (1, 2):
+        return _eager_general(call, spec.function)
+    if len(call.args) == 1:
+        return _eager_one(call, spec.function)
+    shortcut = SHORTCUTS.get(spec.code)
+    faster = None if shortcut is None else shortcut(call, _finisher(call, spec.function))
+    return faster or _eager_two(call, spec.function)
 
 
 def _spliced(call: Call) -> Closure:
@@ -430,52 +433,45 @@ def _converter(kind: str, node: Node) -> Callable[[Env, Any], Any]:
     return converting
 
 
-def _eager(call: Call, function: Callable[..., Any]) -> Closure:
-    """The closure of a term whose arguments are evaluated first."""
+def _eager_one(call: Call, function: Callable[..., Any]) -> Closure:
+    """The closure of a term of one argument, which is evaluated first."""
     spec, path = call.spec, call.path
-    if call.options or len(call.args) not in (1, 2):
-        return _eager_general(call, function)
-    kinds = [spec.kind_of(i) for i in range(len(call.args))]
-    fast = [FAST[kind] for kind in kinds]
-    slow = [_converter(kind, node) for kind, node in zip(kinds, call.args, strict=True)]
+    (first,) = call.runs
+    fast, slow = _conversion(call, 0)
     per_group = spec.per_group
-    if len(call.args) == 1:
-        (first,), (fast0,), (slow0,) = call.runs, fast, slow
 
-        def run1(frame: Frame) -> Any:
-            try:
-                value = first(frame)
-                if type(value) not in fast0:
-                    if type(value) is Grouped and per_group:
-                        return over_groups(
-                            spec,
-                            frame,
-                            value,
-                            lambda item: function(frame[0], slow0(frame[0], item)),
-                        )
-                    value = slow0(frame[0], value)
-                return function(frame[0], value)
-            except ReqlError as error:
-                if error.backtrace is None:
-                    error.backtrace = path
-                raise
+    def run(frame: Frame) -> Any:
+        try:
+            value = first(frame)
+            if type(value) not in fast:
+                if type(value) is Grouped and per_group:
+                    env = frame[0]
+                    return over_groups(
+                        spec, frame, value, lambda item: function(env, slow(env, item))
+                    )
+                value = slow(frame[0], value)
+            return function(frame[0], value)
+        except ReqlError as error:
+            if error.backtrace is None:
+                error.backtrace = path
+            raise
 
-        return run1
-    (first, second), (fast0, fast1), (slow0, slow1) = call.runs, fast, slow
+    return run
 
-    def run2(frame: Frame) -> Any:
+
+def _eager_two(call: Call, function: Callable[..., Any]) -> Closure:
+    """The closure of a term of two arguments, which are evaluated first."""
+    path = call.path
+    first, second = call.runs
+    (fast0, slow0), (fast1, slow1) = _conversion(call, 0), _conversion(call, 1)
+    finish = _finisher(call, function)
+
+    def run(frame: Frame) -> Any:
         try:
             value = first(frame)
             if type(value) not in fast0:
-                if type(value) is Grouped and per_group:
-                    return over_groups(
-                        spec,
-                        frame,
-                        value,
-                        lambda item: function(
-                            frame[0], slow0(frame[0], item), slow1(frame[0], second(frame))
-                        ),
-                    )
+                if type(value) is Grouped:
+                    return finish(frame, value, second(frame))
                 value = slow0(frame[0], value)
             other = second(frame)
             if type(other) not in fast1:
@@ -486,7 +482,37 @@ def _eager(call: Call, function: Callable[..., Any]) -> Closure:
                 error.backtrace = path
             raise
 
-    return run2
+    return run
+
+
+def _finisher(call: Call, function: Callable[..., Any]) -> Callable[[Frame, Any, Any], Any]:
+    """What a term of two arguments does once they are evaluated."""
+    spec, path = call.spec, call.path
+    (_, slow0), (_, slow1) = _conversion(call, 0), _conversion(call, 1)
+
+    def finish(frame: Frame, value: Any, other: Any) -> Any:
+        env = frame[0]
+        try:
+            if type(value) is Grouped and spec.per_group:
+                return over_groups(
+                    spec,
+                    frame,
+                    value,
+                    lambda item: function(env, slow0(env, item), slow1(env, other)),
+                )
+            return function(env, slow0(env, value), slow1(env, other))
+        except ReqlError as error:
+            if error.backtrace is None:
+                error.backtrace = path
+            raise
+
+    return finish
+
+
+def _conversion(call: Call, position: int) -> tuple[frozenset[type], Callable[[Env, Any], Any]]:
+    """The types an argument may have as it is, and how any other is converted."""
+    kind = call.spec.kind_of(position)
+    return FAST[kind], _converter(kind, call.args[position])
 
 
 def _eager_general(call: Call, function: Callable[..., Any]) -> Closure:

@@ -237,7 +237,7 @@ def revive_object(value: dict[str, Datum]) -> Datum:
         )
     if name == "LITERAL":
         return value
-    raise QueryLogicError(f"Unknown $reql_type$ `{name}`.")
+    raise QueryLogicError(f"Unknown $reql_type$ `PTYPE<{name}>`.")
 
 
 def _revive_time(value: dict[str, Datum]) -> Time:

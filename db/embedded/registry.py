@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from db.embedded.values import KINDS
 
 if TYPE_CHECKING:
-    from db.embedded.compiler import Call, Closure
+    from db.embedded.compiler import Call, Closure, Frame
 
 NO_OPTIONS: Final[frozenset[str]] = frozenset()
 
@@ -174,15 +174,17 @@ def special(
     return register
 
 
-Shortcut = Callable[["Call", "Closure"], "Closure | None"]
+Finish = Callable[["Frame", Any, Any], Any]
+Shortcut = Callable[["Call", "Finish"], "Closure | None"]
 SHORTCUTS: Final[dict[int, Shortcut]] = {}
 
 
 def shortcut(code: int) -> Callable[[Shortcut], Shortcut]:
-    """Declare a faster closure for common forms of a term.
+    """Declare a faster closure for common forms of a term of two arguments.
 
-    The function gets the call and the general closure; it returns a closure that does the same
-    for the values it is made for and leaves all others to the general one, or None.
+    The function gets the call and what the term does with its evaluated arguments,
+    `finish(frame, first, second)`. It returns a closure that does the same for the values it is
+    made for and leaves all others to `finish`, or None. It evaluates each argument once.
     """
 
     def register(function: Shortcut) -> Shortcut:

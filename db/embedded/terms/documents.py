@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from db.embedded.compiler import IMPLICIT_VAR, VAR, Call, Closure, Frame
+from db.embedded.compiler import Call, Closure, Frame
 from db.embedded.datum import Datum, Time, pretty, revive_object, shorten, type_name
 from db.embedded.env import Env
 from db.embedded.errors import QueryLogicError
 from db.embedded.fields import bracket_of, get_field, over_objects
 from db.embedded.merging import is_literal, merge_datum
 from db.embedded.paths import Pattern
-from db.embedded.registry import shortcut, special, term
+from db.embedded.registry import Finish, shortcut, special, term
 from db.embedded.sequences import Function
 from db.embedded.values import as_datum, as_string, expect_arity
 
@@ -29,16 +29,10 @@ def bracket(env: Env, value: Any, key: Datum, _NO_RECURSE_: bool = False) -> Any
     return bracket_of(env, value, key)
 
 
-# Terms that may be evaluated again at no cost and without effect: variables and their fields.
-_READS = frozenset({VAR, IMPLICIT_VAR, 31, 170})
-
-
 @shortcut(31)
 @shortcut(170)
-def _field_of_object(call: Call, general: Closure) -> Closure | None:
+def _field_of_object(call: Call, finish: Finish) -> Closure | None:
     """`row["name"]` with the name written out: one look into the row."""
-    if len(call.args) != 2 or call.options or call.args[0].code not in _READS:
-        return None
     value_of, name = call.runs[0], call.args[1].constant
     if type(name) is not str:
         return None
@@ -47,7 +41,7 @@ def _field_of_object(call: Call, general: Closure) -> Closure | None:
         value = value_of(frame)
         if type(value) is dict and name in value:
             return value[name]
-        return general(frame)
+        return finish(frame, value, name)
 
     return run
 

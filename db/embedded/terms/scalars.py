@@ -13,7 +13,7 @@ from db.embedded.compiler import Call, Closure, Frame
 from db.embedded.datum import Datum, compare, equal, number
 from db.embedded.env import Env
 from db.embedded.errors import QueryLogicError
-from db.embedded.registry import shortcut, term
+from db.embedded.registry import Finish, shortcut, term
 
 # --- comparison ---------------------------------------------------------------------------
 
@@ -29,17 +29,15 @@ def ne(env: Env, first: Datum, *others: Datum) -> bool:
 
 
 @shortcut(17)
-def _equals_text(call: Call, general: Closure) -> Closure | None:
+def _equals_text(call: Call, finish: Finish) -> Closure | None:
     """`… == "text"`, the most common test of filters."""
-    if len(call.args) != 2 or type(call.args[1].constant) is not str:
-        return None
     value_of, text = call.runs[0], call.args[1].constant
-    if not call.args[0].deterministic:
+    if type(text) is not str:
         return None
 
     def run(frame: Frame) -> Any:
         value = value_of(frame)
-        return value == text if type(value) is str else general(frame)
+        return value == text if type(value) is str else finish(frame, value, text)
 
     return run
 
@@ -60,19 +58,17 @@ _ordered("GE", 22, lambda sign: sign >= 0)
 
 def _number_test(code: int, holds: Callable[[Any, Any], bool]) -> None:
     @shortcut(code)
-    def against_constant(call: Call, general: Closure) -> Closure | None:
+    def against_constant(call: Call, finish: Finish) -> Closure | None:
         """`… > 5` with the number written out."""
-        if len(call.args) != 2 or type(call.args[1].constant) not in (int, float):
-            return None
-        if not call.args[0].deterministic:
-            return None
         value_of, limit = call.runs[0], call.args[1].constant
+        if type(limit) not in (int, float):
+            return None
 
         def run(frame: Frame) -> Any:
             value = value_of(frame)
             if type(value) is int or type(value) is float:
                 return holds(value, limit)
-            return general(frame)
+            return finish(frame, value, limit)
 
         return run
 

@@ -199,10 +199,15 @@ def _text_of_bytes(env: Env, value: bytes) -> str:
 
 
 def _utf8_fault(value: bytes, error: UnicodeDecodeError) -> str:
+    first = value[error.start]
     if error.reason == "unexpected end of data":
-        return "Missing continuation byte"
-    if 0x80 <= value[error.start] < 0xC0:
-        return "Unexpected continuation byte"
+        return "Expected continuation byte, saw end of string"
+    if first < 0xC0 or first >= 0xF8:
+        return "Invalid initial byte seen"
+    if first > 0xF4:
+        return "Non-Unicode character encoded (beyond U+10FFFF)"
+    if first < 0xC2 or 0x80 <= value[error.start + 1] < 0xC0:
+        return "Overlong encoding seen"
     return "Expected continuation byte, saw something else"
 
 
