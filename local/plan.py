@@ -1,7 +1,8 @@
 """Which processes make the product on one machine, in which order, and how each is known to be
 up: a table.
 
-The supervisor walks it downwards to start and upwards to stop. Another process is another row.
+The supervisor walks it downwards to start and upwards to stop; the first rows of the database are
+made in between. Another process is another row.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Process:
     is_up: Callable[[], bool] | None
     up_timeout_s: float
     stop_timeout_s: float
+    after_seed: bool = False
 
     def digest(self, environment: dict[str, str]) -> str:
         """Differs when the process would be started differently."""
@@ -65,8 +67,8 @@ def processes(settings: LocalSettings) -> list[Process]:
             up_timeout_s=90,
             stop_timeout_s=HOST_STOP_TIMEOUT_S + 25,
         ),
-        Process("engine", "engine", [*python, "engine"], None, 0, stop_timeout_s=20),
-        Process("webapp", "web pages", [*python, "webapp"], None, 0, stop_timeout_s=15),
+        Process("engine", "engine", [*python, "engine"], None, 0, 20, after_seed=True),
+        Process("webapp", "web pages", [*python, "webapp"], None, 0, 15, after_seed=True),
     ]
 
 

@@ -64,10 +64,9 @@ class Supervisor:
     def run(self) -> int:
         try:
             self._adopt()
-            for kept in self._kept:
-                if kept.process.name == "engine":
-                    self._seed()
-                self._bring_up(kept)
+            self._bring_up([kept for kept in self._kept if not kept.process.after_seed])
+            self._seed()
+            self._bring_up([kept for kept in self._kept if kept.process.after_seed])
             self._progress("waiting for the hypervisor to come online")
             while True:
                 self._wait(self._pause())
@@ -93,11 +92,16 @@ class Supervisor:
         for process, handle in reversed(strangers):
             self._end(process, handle)
 
-    def _bring_up(self, kept: Kept) -> None:
-        """Start it unless adopted, and wait until the next may follow."""
+    def _bring_up(self, several: list[Kept]) -> None:
+        """Start at once what was not adopted, and wait until all of it is up."""
+        for kept in several:
+            if kept.handle is None:
+                self._start(kept)
+        for kept in several:
+            self._await_up(kept)
+
+    def _await_up(self, kept: Kept) -> None:
         self._progress(f"starting the {kept.process.title}")
-        if kept.handle is None:
-            self._start(kept)
         if kept.process.is_up is None:
             return
         late_at = time.monotonic() + kept.process.up_timeout_s
@@ -108,7 +112,7 @@ class Supervisor:
                 late_at = float("inf")
                 self._progress(
                     f"waiting for the {kept.process.title}",
-                    f"The {kept.process.title} does not come up; see {self._log(kept.process)}.",
+                    f"The {kept.process.title} does not come up: {self._last_words(kept.process)}",
                 )
 
     def _seed(self) -> None:
@@ -222,8 +226,9 @@ class Supervisor:
     def _file(self, process: Process) -> Path:
         return pid_file(self._settings, process.name)
 
-    def _log(self, process: Process) -> Path:
-        return self._settings.logs / f"{process.name}.log"
+    def _last_words(self, process: Process) -> str:
+        log = self._settings.logs / f"{process.name}.log"
+        return f"{last_words(log.read_text(errors='replace'))} ({log})"
 
     @contextlib.contextmanager
     def _append(self, name: str) -> Iterator[int]:
@@ -261,7 +266,7 @@ def last_words(text: str) -> str:
 
 
 def pid_file(settings: LocalSettings, name: str) -> Path:
-    return settings.run / f"{name}.pid.json"
+    return settings.run / f"{name}.pid"
 
 
 def write_progress(settings: LocalSettings, step: str, problem: str = "") -> None:
