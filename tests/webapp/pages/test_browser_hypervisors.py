@@ -1,0 +1,156 @@
+"""The administrators' pages in a real browser: live checks, wishes, keys, the forms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playwright.sync_api import Page, expect
+
+from db.connection import r
+from db.states import Condition
+from tests.servers import wait_until
+from tests.webapp.pages import rows
+from tests.webapp.pages.conftest import Site, wait_live
+
+
+def visit(site: Site, path: str) -> Page:
+    page = site.log_in("root")
+    site.open(page, path)
+    wait_live(page)
+    return page
+
+
+def observe(site: Site, host: str, **observed: Any) -> None:
+    change = {"observed": r.literal(observed)}
+    site.run(r.table("hypervisors").get(host).update(change))
+
+
+def row_of(site: Site, host: str) -> dict[str, Any]:
+    found: dict[str, Any] = site.run(r.table("hypervisors").get(host))
+    return found
+
+
+def test_the_list_follows_hosts_and_what_runs_on_them(site: Site) -> None:
+    site.insert("hypervisors", rows.hypervisor("hyper-2"))
+    page = visit(site, "/admin/hypervisors")
+    site.insert("hypervisors", rows.hypervisor("hyper-1", "connecting"))
+    expect(page.locator(".host-name")).to_have_text(["hyper-1", "hyper-2"])
+    first = page.locator('[data-id="hyper-1"]')
+    expect(first.locator(".head-tools .badge:visible")).to_have_text("Connecting")
+    observe(site, "hyper-1", **rows.hypervisor("hyper-1")["observed"])
+    expect(first.locator(".head-tools .badge:visible")).to_have_text("Online")
+    expect(page.locator("#announce")).to_have_text("hyper-1: Online")
+    site.insert("domains", rows.desktop("Maths", Condition.STARTED))
+    expect(first).to_contain_text("1 running")
+    site.run(r.table("hypervisors").delete())
+    expect(page.get_by_role("heading", name="No hypervisor yet")).to_be_visible()
+
+
+def test_checks_appear_as_they_are_made(site: Site) -> None:
+    bare = rows.hypervisor("hyper-1", "connecting", checks=[])
+    site.insert("hypervisors", bare)
+    page = visit(site, "/admin/hypervisors/hyper-1")
+    expect(page.get_by_text("No check was made yet.")).to_be_visible()
+    seen = bare["observed"]
+    observe(site, "hyper-1", **{**seen, "checks": [rows.check("tcp", True)]})
+    expect(page.locator(".check")).to_have_count(1)
+    checks = [rows.check("tcp", True), rows.check("libvirt", False)]
+    observe(site, "hyper-1", **{**seen, "state": "error", "checks": checks})
+    expect(page.locator(".check-title")).to_have_text(["The check tcp", "The check libvirt"])
+    failed = page.locator(".check").nth(1)
+    expect(failed.get_by_text("Failed")).to_be_attached()
+    expect(failed.locator(".remedy")).to_contain_text("Start the service and check again.")
+    expect(page.locator(".check").nth(0).locator(".remedy")).to_be_hidden()
+
+
+def test_checking_again_repeats_the_wish(site: Site) -> None:
+    before = rows.hypervisor("hyper-1", "error")
+    site.insert("hypervisors", before)
+    page = visit(site, "/admin/hypervisors/hyper-1")
+    page.get_by_role("button", name="Check again").click()
+    expect(page.get_by_text("The checks are being made again.")).to_be_visible()
+    desired = row_of(site, "hyper-1")["desired"]
+    assert desired["state"] == "enabled"
+    assert desired["at"] != before["desired"]["at"]
+
+
+def test_a_host_is_disabled_and_enabled(site: Site) -> None:
+    site.insert("hypervisors", rows.hypervisor("hyper-1"))
+    page = visit(site, "/admin/hypervisors/hyper-1")
+    page.get_by_role("button", name="More").click()
+    page.get_by_role("menuitem", name="Disable").click()
+    page.get_by_role("button", name="Enable").click()
+    expect(page.get_by_role("button", name="Check again")).to_be_visible()
+    assert row_of(site, "hyper-1")["desired"]["state"] == "enabled"
+
+
+def test_an_offered_key_is_accepted(site: Site) -> None:
+    site.insert("hypervisors", rows.hypervisor_with_new_key("hyper-2"))
+    page = visit(site, "/admin/hypervisors/hyper-2")
+    expect(page.locator("[data-fingerprint]")).to_have_text(rows.NEW_KEY_FINGERPRINT)
+    page.get_by_role("button", name="Accept this key").click()
+    expect(page.get_by_text("The key is accepted.")).to_be_visible()
+    assert row_of(site, "hyper-2")["host_key"] == rows.NEW_KEY
+    observe(site, "hyper-2", **rows.hypervisor("hyper-2")["observed"])
+    expect(page.get_by_role("button", name="Accept this key")).to_be_hidden()
+
+
+def test_a_host_is_added_and_its_fields_judged(site: Site) -> None:
+    page = visit(site, "/admin/hypervisors")
+    page.get_by_role("button", name="Add a hypervisor").first.click()
+    dialog = page.get_by_role("dialog", name="Add a hypervisor")
+    dialog.get_by_role("button", name="Add it").click()
+    name = dialog.get_by_label("Name", exact=True)
+    expect(name).to_have_attribute("aria-invalid", "true")
+    name.fill("Not A Slug")
+    dialog.get_by_label("Address", exact=True).fill("10.0.0.7")
+    dialog.get_by_role("button", name="Add it").click()
+    expect(dialog.locator("#host-id-error")).not_to_be_empty()
+    name.fill("hyper-7")
+    dialog.get_by_role("switch", name="Makes and keeps disks").uncheck()
+    dialog.get_by_role("button", name="Add it").click()
+    expect(dialog).to_be_hidden()
+    expect(page.locator(".host-name")).to_have_text("hyper-7")
+    made = row_of(site, "hyper-7")
+    assert made["hostname"] == "10.0.0.7"
+    assert made["capabilities"] == {"hypervisor": True, "disk_operations": False}
+
+
+def test_a_host_is_edited_and_keeps_what_the_form_does_not_show(site: Site) -> None:
+    before = rows.hypervisor("hyper-1")
+    site.insert("hypervisors", before)
+    page = visit(site, "/admin/hypervisors/hyper-1")
+    page.get_by_role("button", name="Edit").click()
+    dialog = page.get_by_role("dialog", name="Edit hyper-1")
+    dialog.get_by_label("Description").fill("Moved to room 7")
+    dialog.get_by_label("Address for browsers").fill("view.example")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_be_hidden()
+    expect(page.locator(".page-lead")).to_contain_text("Moved to room 7")
+    after = row_of(site, "hyper-1")
+    assert after["viewer"]["hostname"] == "view.example"
+    assert after["viewer"]["port"] == before["viewer"]["port"]
+    assert after["host_key"] == before["host_key"]
+
+
+def test_removing_asks_and_says_what_stands_in_the_way(site: Site) -> None:
+    site.insert("hypervisors", rows.hypervisor("hyper-1"))
+    busy = rows.desktop("Maths", Condition.STARTED)
+    site.insert("domains", busy)
+    page = visit(site, "/admin/hypervisors/hyper-1")
+    remove_it(page)
+    expect(page.get_by_role("alert")).to_contain_text("1 desktop")
+    site.run(r.table("domains").delete())
+    remove_it(page)
+    wait_until(
+        lambda: row_of(site, "hyper-1")["desired"]["state"] == "deleted", 10, "it is wished away"
+    )
+    site.run(r.table("hypervisors").get("hyper-1").delete())
+    page.wait_for_url("**/admin/hypervisors")
+
+
+def remove_it(page: Page) -> None:
+    page.get_by_role("button", name="More").click()
+    page.get_by_role("menuitem", name="Remove").click()
+    question = page.get_by_role("alertdialog", name="Remove this hypervisor?")
+    question.get_by_role("button", name="Remove it").click()
