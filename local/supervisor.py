@@ -266,7 +266,7 @@ def last_words(text: str) -> str:
 
 
 def pid_file(settings: LocalSettings, name: str) -> Path:
-    return settings.run / f"{name}.pid"
+    return settings.run / f"{name}.pid.json"
 
 
 def write_progress(settings: LocalSettings, step: str, problem: str = "") -> None:
