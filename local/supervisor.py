@@ -29,7 +29,7 @@ from local.identity import ProcessHandle
 from local.plan import Process, processes
 from local.settings import REPOSITORY, LocalSettings
 
-SHORTEST_PAUSE_S, LONGEST_PAUSE_S, CALM_AFTER_S = 0.5, 30.0, 60.0
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S, CALM_AFTER_S = 0.25, 4.0, 10.0
 SEED_TIMEOUT_S = 120.0
 SEED_RETRY_S = 3.0
 LOOK_EVERY_S = 0.05

@@ -71,7 +71,7 @@ class Product:
         return "\n".join(parts)
 
     def pid_of(self, process: str) -> int:
-        handle = find(self.data / "run" / f"{process}.pid")
+        handle = find(self.data / "run" / f"{process}.pid.json")
         assert handle is not None, f"{process} does not run"
         return handle.identity.pid
 
