@@ -12,6 +12,7 @@ import pytest
 import requests
 from flask import Flask
 from flask.testing import FlaskClient
+from jwcrypto.jwk import JWK
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 from db import defaults, schema
@@ -93,6 +94,11 @@ class Site:
     def run(self, term: Any) -> Any:
         return self.database.run(term)
 
+    def policy(self) -> str:
+        """The content security policy that pages get now."""
+        answer = requests.get(f"{self.url}/login", timeout=5)
+        return answer.headers["Content-Security-Policy"]
+
     def insert(self, table: str, *items: dict[str, Any]) -> None:
         self.run(r.table(table).insert(list(items), conflict="replace"))
 
@@ -166,6 +172,10 @@ def served(
         "ISARD_VIEWER_PORT": str(free_port()),
     }
     settings = Settings.from_environment(environment)
+    keys = settings.data / "secrets" / "tickets"
+    keys.mkdir(parents=True)
+    signing = JWK.generate(kty="EC", crv="P-256")
+    (keys / "one.key.pem").write_bytes(signing.export_to_pem(private_key=True, password=None))
     database = Database(settings)
     schema.ensure(database)
     defaults.insert_missing(database)
