@@ -1,15 +1,21 @@
 // The database is away: asks now and then whether it is back, then shows the page that was wanted.
 
-const EVERY_MS = 3000;
+const PAUSE_MS = 2000;
+const DEADLINE_MS = 10000; // the answer takes its time while the engine is away as well
 
-async function look() {
+async function isBack() {
   try {
-    const response = await fetch("/healthz", { signal: AbortSignal.timeout(EVERY_MS) });
+    const response = await fetch("/healthz", { signal: AbortSignal.timeout(DEADLINE_MS) });
     const health = await response.json();
-    if (!(health.missing ?? []).includes("database")) location.reload();
+    return !(health.missing ?? ["database"]).includes("database");
   } catch {
-    // still away: the next look tells
+    return false; // not even the server answers
   }
 }
 
-setInterval(look, EVERY_MS);
+async function look() {
+  if (await isBack()) location.reload();
+  else setTimeout(look, PAUSE_MS);
+}
+
+setTimeout(look, PAUSE_MS);
