@@ -21,6 +21,8 @@ from local.settings import FIRST_PASSWORD_VARIABLE, REPOSITORY, LocalSettings
 PRIVATE, PUBLIC = 0o700, 0o755
 TOOL_TIMEOUT_S = 60.0
 DEMO_TIMEOUT_S = 900.0
+PASSWORD_LETTERS = "abcdefghjkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+PASSWORD_LENGTH = 14
 TICKET_KEY_SUFFIX = ".key.pem"
 
 
@@ -67,7 +69,12 @@ def make_secrets(settings: LocalSettings) -> None:
         given = os.environ.get(FIRST_PASSWORD_VARIABLE)
         if given:
             settings.first_password_file.unlink(missing_ok=True)
-        keep_secret(settings.first_password_file, lambda: given or secrets.token_urlsafe(12))
+        keep_secret(settings.first_password_file, lambda: given or make_up_password())
+
+
+def make_up_password() -> str:
+    """Easy to select with a double click and to read out; 81 bits."""
+    return "".join(secrets.choice(PASSWORD_LETTERS) for _ in range(PASSWORD_LENGTH))
 
 
 def keep_secret(file: Path, make: Callable[[], str]) -> None:
