@@ -1,9 +1,9 @@
 """Cursors: what is left of a result that a client reads in batches.
 
 A plain `Cursor` keeps its iterator between batches. A `FeedCursor` keeps its greenlet: it draws
-rows as changes come, parks when there are none (`idle`, which the feed calls), and answers the client's
-outstanding request with what has gathered. It never draws more than a batch ahead of the client,
-so a slow reader's changes queue at the feed, where their number is limited.
+rows as changes come, parks when there are none (`idle`, which the feed calls), and answers the
+client's outstanding request with what has gathered. It never draws more than a batch ahead of the
+client, so a slow reader's changes queue at the feed, where their number is limited.
 """
 
 from __future__ import annotations

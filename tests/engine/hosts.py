@@ -1,7 +1,7 @@
 """Fixtures: one real hypervisor host for a run of tests, and what talks to it.
 
-The host is shared, so each test works with ids of its own and a pool path of its own. Tests that crash or freeze a host
-start one for themselves (`lab` of tests.lab.fixtures).
+The host is shared, so each test works with ids of its own and a pool path of its own. Tests that
+crash or freeze a host start one for themselves (`lab` of tests.lab.fixtures).
 """
 
 from __future__ import annotations
