@@ -1,4 +1,4 @@
-"""The engine end to end, driven by ReQL alone: database, engine process, libvirtd, sshd and QEMU."""
+"""A desktop's whole path on real parts: rows written as scripts write them, engine, lab host."""
 
 from __future__ import annotations
 
