@@ -21,7 +21,16 @@ export function installFilter(payloads, cards) {
     return sought.split(/\s+/).every((word) => text.includes(word));
   }
 
+  // Once for all changes that came together.
+  let isDue = false;
+  function refreshSoon() {
+    if (isDue) return;
+    isDue = true;
+    queueMicrotask(refresh);
+  }
+
   function refresh() {
+    isDue = false;
     const all = [...payloads.values()];
     let shown = 0;
     for (const payload of all) {
@@ -42,5 +51,5 @@ export function installFilter(payloads, cards) {
 
   form.addEventListener("input", refresh);
   form.addEventListener("submit", (event) => event.preventDefault());
-  return { refresh };
+  return { refresh: refreshSoon };
 }

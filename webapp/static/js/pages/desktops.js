@@ -28,6 +28,11 @@ const isBefore = (a, b) => {
 };
 
 function placeCard(card, payload) {
+  const last = payloads.get(list.lastElementChild?.dataset.id);
+  if (last && last.id !== payload.id && isBefore(last, payload)) {
+    list.append(card);
+    return;
+  }
   for (const other of list.children) {
     const there = payloads.get(other.dataset.id);
     if (other !== card && there && isBefore(payload, there)) {
@@ -38,18 +43,22 @@ function placeCard(card, payload) {
   if (list.lastElementChild !== card) list.append(card);
 }
 
+function addCard(payload) {
+  const card = makeFromTemplate("desktop-card", payload);
+  cards.set(payload.id, card);
+  placeCard(card, payload);
+  thumbnails.add(card);
+}
+
 function change(payload) {
   const before = payloads.get(payload.id);
   payloads.set(payload.id, payload);
-  let card = cards.get(payload.id);
-  if (!card) {
-    card = makeFromTemplate("desktop-card", payload);
-    cards.set(payload.id, card);
-    placeCard(card, payload);
-    thumbnails.add(card);
-  } else {
+  const card = cards.get(payload.id);
+  if (card) {
     fill(card, payload);
     if (before.name !== payload.name) placeCard(card, payload);
+  } else {
+    addCard(payload);
   }
   if (before?.condition !== payload.condition) {
     if (before) announce(say("state_now", { name: payload.name, state: words("condition", payload.condition) }));
@@ -174,4 +183,17 @@ onSubmit(create, async (form) => {
 });
 
 
-filter.refresh();
+// Long lists: the server draws the first cards, the page the rest, in portions between other work.
+
+const PORTION = 40;
+
+function drawRest(rest) {
+  for (const id of rest.splice(0, PORTION)) {
+    const payload = payloads.get(id);
+    if (payload && !cards.has(id)) addCard(payload);
+  }
+  filter.refresh();
+  if (rest.length) setTimeout(drawRest, 0, rest);
+}
+
+drawRest([...payloads.keys()].filter((id) => !cards.has(id)));
