@@ -11,6 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 from db.connection import r
 from db.states import Condition
 from tests.servers import wait_until
+from tests.webapp.conftest import PASSWORDS
 from tests.webapp.pages import rows
 from tests.webapp.pages.conftest import Site, wait_live
 
@@ -307,3 +308,35 @@ def test_the_theme_is_chosen_and_kept(site: Site) -> None:
     expect(page.get_by_role("radio", name="Dark")).to_be_checked()
     page.get_by_role("radio", name="As the system").check()
     assert page.evaluate(ground) == light
+
+
+def test_a_long_list_is_drawn_whole_and_in_order(site: Site) -> None:
+    names = [f"PC {number:03}" for number in range(130)]
+    site.insert("domains", *(rows.desktop(name, Condition.STOPPED) for name in reversed(names)))
+    page = site.log_in("ana")
+    expect(page.locator(".desktop-name")).to_have_count(130)
+    assert page.locator(".desktop-name").all_text_contents() == names
+    expect(page.locator('[data-count="all"]')).to_have_text("130")
+
+
+def test_a_session_that_was_ended_leads_to_the_login(site: Site) -> None:
+    """As when the password was changed elsewhere."""
+    page = site.log_in("ana")
+    epoch = site.run(r.table("users").get("ana"))["sessions_epoch"]
+    site.run(r.table("users").get("ana").update({"sessions_epoch": epoch + 1}))
+    page.wait_for_url("**/login?next=/desktops")
+
+
+def test_a_page_goes_on_after_a_new_login_in_another_tab(site: Site) -> None:
+    row = rows.desktop("Maths", Condition.STOPPED)
+    site.insert("domains", row)
+    page = site.log_in("ana")
+    other = page.context.new_page()
+    site.open(other, "/desktops")
+    other.get_by_role("button", name="Log out").click()
+    other.fill("#name", "ana")
+    other.fill("#password", PASSWORDS["ana"])
+    other.get_by_role("button", name="Log in").click()
+    other.wait_for_url("**/desktops")
+    page.get_by_role("button", name="Start Maths").click()
+    wait_for_wish(site, row, "started")

@@ -12,11 +12,31 @@ export class ApiProblem extends Error {
   }
 }
 
+const proof = () => document.querySelector('meta[name="csrf-token"]');
+
+// Another tab may have logged in anew: the page's proof is then an old one, and the server has a
+// fresh one for the asking.
+async function renewProof() {
+  const response = await fetch(location.pathname, { credentials: "same-origin" });
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  const fresh = page.querySelector('meta[name="csrf-token"]')?.content;
+  if (!fresh || fresh === proof().content) return false;
+  proof().content = fresh;
+  return true;
+}
+
 export async function call(method, path, body) {
-  const headers = { Accept: "application/json" };
-  if (method !== "GET") {
-    headers["X-CSRF-Token"] = document.querySelector('meta[name="csrf-token"]')?.content ?? "";
+  try {
+    return await callOnce(method, path, body);
+  } catch (problem) {
+    if (problem.reason !== "CsrfFailed" || !(await renewProof())) throw problem;
+    return callOnce(method, path, body);
   }
+}
+
+async function callOnce(method, path, body) {
+  const headers = { Accept: "application/json" };
+  if (method !== "GET") headers["X-CSRF-Token"] = proof()?.content ?? "";
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let response;
   try {

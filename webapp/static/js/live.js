@@ -2,8 +2,19 @@
 // that (re)connects everything anew (desktops.list), so nothing missed stays missed.
 
 import { io } from "../vendor/socket.io.esm.min.js";
+import { call } from "./api.js";
 
 const BANNER_AFTER_MS = 1500;
+
+// A refused connection may only mean that the cookie was renewed meanwhile.
+async function isLoggedOut() {
+  try {
+    await call("GET", "/me");
+    return false;
+  } catch (problem) {
+    return problem.status === 401;
+  }
+}
 
 export function connectLive(listeners) {
   const socket = io({ transports: ["websocket", "polling"], reconnectionDelayMax: 4000 });
@@ -27,8 +38,9 @@ export function connectLive(listeners) {
     // The server ended it (logged out, disabled): ask once more; the page's next call says why.
     if (reason === "io server disconnect") setTimeout(() => socket.connect(), 2000);
   });
-  socket.on("connect_error", () => {
+  socket.on("connect_error", async (error) => {
     warn();
+    if (error.message === "NotLoggedIn" && (await isLoggedOut())) location.reload(); // to the login
     if (!socket.active) setTimeout(() => socket.connect(), 4000);
   });
   for (const [event, listener] of Object.entries(listeners)) socket.on(event, listener);
