@@ -199,7 +199,12 @@ def _pseudo_type(value: Any) -> dict[str, Datum]:
 
 def to_json(value: Datum) -> bytes:
     """Compact JSON with sorted keys, pseudo-types in their wire form."""
-    return orjson.dumps(value, default=_pseudo_type, option=orjson.OPT_SORT_KEYS)
+    try:
+        return orjson.dumps(value, default=_pseudo_type, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError as fault:
+        if isinstance(fault.__cause__, QueryLogicError):
+            raise fault.__cause__ from None
+        raise
 
 
 def from_json(text: bytes | str) -> Datum:

@@ -10,9 +10,9 @@ from typing import Any
 
 import orjson
 
-from db.embedded.compiler import ARGS, FUNC, MAKE_ARRAY, VAR, Frame, Scope
 from db.embedded.datum import DATUM_TYPES, Datum, Time, to_json
 from db.embedded.errors import QueryLogicError
+from db.embedded.nodes import ARGS, FUNC, MAKE_ARRAY, VAR, Frame, Scope
 
 
 def freeze_function(raw: Any, scope: Scope, frame: Frame) -> Any:

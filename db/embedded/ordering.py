@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from db.embedded.compiler import ARGS, DESC, Frame, Node
 from db.embedded.datum import Datum, order_key
 from db.embedded.env import Env
 from db.embedded.errors import NonExistenceError, QueryLogicError
+from db.embedded.nodes import ARGS, DESC, Frame, Node
 from db.embedded.values import as_datum, as_field_function, expect_arity
 
 _NOTHING: Final = b""  # below the order key of every datum

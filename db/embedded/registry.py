@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from db.embedded.values import KINDS
 
 if TYPE_CHECKING:
-    from db.embedded.compiler import Call, Closure, Frame
+    from db.embedded.nodes import Call, Closure, Frame
 
 NO_OPTIONS: Final[frozenset[str]] = frozenset()
 

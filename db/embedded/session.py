@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from greenlet import getcurrent, greenlet
 
-from db.embedded.compiler import Node, compile_query
+from db.embedded.compiler import compile_query
 from db.embedded.cursors import Cursor, FeedCursor
 from db.embedded.env import Env
 from db.embedded.errors import (
@@ -31,6 +31,7 @@ from db.embedded.errors import (
     ResourceLimitError,
     ResponseType,
 )
+from db.embedded.nodes import Node
 from db.embedded.results import atom_json, draw_batch
 from db.embedded.sequences import ArraySelection, Sequence
 from db.embedded.values import feed_below

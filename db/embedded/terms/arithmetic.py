@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable
 from typing import Any, Final
 
-from db.embedded.compiler import Call, Closure, Frame
 from db.embedded.datum import LARGEST_EXACT_INT, Datum, Time, number
 from db.embedded.env import Env
 from db.embedded.errors import QueryLogicError
 from db.embedded.instants import moved, rounded_seconds
+from db.embedded.nodes import Call, Closure, Frame
 from db.embedded.registry import Finish, shortcut, term
 from db.embedded.values import as_array, as_int, as_number, wrong_type
 

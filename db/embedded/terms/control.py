@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from db.embedded.compiler import Call, Closure, Frame
 from db.embedded.datum import DATUM_TYPES
 from db.embedded.env import Env
 from db.embedded.errors import EmptyError, NonExistenceError, QueryLogicError, UserError
+from db.embedded.nodes import Call, Closure, Frame
 from db.embedded.registry import special, term
 from db.embedded.sequences import Function, Grouped, SingleSelection
 from db.embedded.values import as_array, as_bool, as_constant_function, as_datum, check_groups

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from db.embedded.compiler import Call, Closure, Frame
 from db.embedded.datum import Datum, Time, pretty, revive_object, shorten, type_name
 from db.embedded.env import Env
 from db.embedded.errors import QueryLogicError
 from db.embedded.fields import bracket_of, get_field, over_objects
 from db.embedded.merging import is_literal, merge_datum
+from db.embedded.nodes import Call, Closure, Frame
 from db.embedded.paths import Pattern
 from db.embedded.registry import Finish, shortcut, special, term
 from db.embedded.sequences import Function

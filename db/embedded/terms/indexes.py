@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import orjson
 
-from db.embedded.compiler import Call, Closure, Frame
 from db.embedded.datum import Datum
 from db.embedded.env import Env
 from db.embedded.errors import OpFailedError, QueryLogicError
 from db.embedded.freezing import freeze_function
+from db.embedded.nodes import Call, Closure, Frame
 from db.embedded.permissions import check_config
 from db.embedded.registry import special, term
 from db.embedded.sequences import Function, Selection

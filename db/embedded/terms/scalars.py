@@ -9,10 +9,10 @@ from itertools import pairwise
 from random import Random
 from typing import Any, Final
 
-from db.embedded.compiler import Call, Closure, Frame
 from db.embedded.datum import Datum, compare, equal, number
 from db.embedded.env import Env
 from db.embedded.errors import QueryLogicError
+from db.embedded.nodes import Call, Closure, Frame
 from db.embedded.registry import Finish, shortcut, term
 
 # --- comparison ---------------------------------------------------------------------------

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
-from db.embedded.compiler import DESC, Call, Closure, Frame, Node
 from db.embedded.datum import Datum, order_key
 from db.embedded.env import Env
 from db.embedded.errors import QueryLogicError
 from db.embedded.indexed import index_entries
+from db.embedded.nodes import DESC, Call, Closure, Frame, Node
 from db.embedded.ordering import Order, order_of, sort_rows
 from db.embedded.registry import special, term
 from db.embedded.sequences import (

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from db.embedded.compiler import Call, Closure, Frame
 from db.embedded.datum import MAXVAL, MINVAL, Bound, Datum, order_key
 from db.embedded.env import Env
 from db.embedded.errors import NonExistenceError, QueryLogicError
 from db.embedded.keys import key_from_value
 from db.embedded.names import check_name, find_database, find_table
+from db.embedded.nodes import Call, Closure, Frame
 from db.embedded.permissions import check_read
 from db.embedded.registry import special, term
 from db.embedded.sequences import DatabaseValue, Read, Selection, SingleSelection

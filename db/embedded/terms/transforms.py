@@ -8,7 +8,6 @@ from random import Random
 from typing import Any
 
 from db.embedded.changes import UnitedFeed
-from db.embedded.compiler import Call, Closure, Frame
 from db.embedded.datum import LARGEST_EXACT_INT, Datum
 from db.embedded.env import Env
 from db.embedded.errors import (
@@ -19,6 +18,7 @@ from db.embedded.errors import (
 )
 from db.embedded.fields import transform
 from db.embedded.merging import is_literal
+from db.embedded.nodes import Call, Closure, Frame
 from db.embedded.ordering import Order, orders_of, sort_keys
 from db.embedded.registry import special, term
 from db.embedded.sequences import (

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any, Final
 
-from db.embedded.compiler import FUNC, Call, Closure, Frame
 from db.embedded.datum import Datum, equal, number, pretty, type_name
 from db.embedded.env import Env
 from db.embedded.errors import Backtrace, QueryLogicError, ReqlError
 from db.embedded.keys import key_from_value
 from db.embedded.merging import merge_datum
+from db.embedded.nodes import FUNC, Call, Closure, Frame
 from db.embedded.permissions import check_write
 from db.embedded.registry import special, term
 from db.embedded.sequences import Function, Grouped, Selection, SingleSelection

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from functools import cmp_to_key
 from typing import Any
 
@@ -148,7 +149,7 @@ def test_slices_are_python_slices(values: list[int], start: int, stop: int | Non
 
 # --- no query is a fault ------------------------------------------------------------------
 
-_CODES = sorted(code for code, spec in TERMS.items() if not spec.writes) + [2, 3]
+_CODES = [2, 3, *sorted(code for code, spec in TERMS.items() if not spec.writes)]
 
 
 def _call(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -168,8 +169,5 @@ terms = st.recursive(json_scalars | st.just([10, [1]]) | st.just([13, []]), _cal
 @settings(max_examples=600)
 @given(terms)
 def test_any_term_ends_with_a_datum_or_an_error_of_the_language(raw: Any) -> None:
-    try:
-        answer = evaluate_term(raw, array_limit=100)
-        to_json(answer)
-    except ReqlError as error:
-        assert error.message
+    with suppress(ReqlError):
+        assert to_json(evaluate_term(raw, array_limit=100))

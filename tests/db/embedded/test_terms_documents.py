@@ -132,7 +132,7 @@ def test_arrays_stay_within_the_limit_of_the_query(refusal: Any) -> None:
     message = "Array over size limit `3`."
     for query in (
         r.expr([1, 2, 3]).append(4),
-        r.expr([1, 2]) + [3, 4],
+        r.expr([1, 2]).add([3, 4]),
         r.expr([1, 2]) * 2,
         r.expr([1, 2]).union([3, 4]),
         r.range(4).coerce_to("array"),

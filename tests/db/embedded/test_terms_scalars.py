@@ -14,7 +14,7 @@ MISSING = "ReqlNonExistenceError"
 RESULTS: list[tuple[Any, Any]] = [
     (r.expr(1) + 2 + 3, 6),
     (r.expr("ab") + "c", "abc"),
-    (r.expr([1]) + [2], [1, 2]),
+    (r.expr([1]).add([2]), [1, 2]),
     (r.expr([1, 2]) * 2, [1, 2, 1, 2]),
     (r.expr(2) * [0], [0, 0]),
     (r.expr(7) / 2, 3.5),
