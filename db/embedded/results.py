@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from db.embedded.datum import DATUM_TYPES, Datum, to_json
 from db.embedded.env import Env
-from db.embedded.errors import QueryLogicError, ReqlError
+from db.embedded.errors import QueryLogicError
 from db.embedded.sequences import ArraySelection, Grouped, Sequence, SingleSelection, value_kind
 from db.embedded.values import check_groups
 
@@ -46,7 +46,7 @@ def draw_batch(iterator: Iterator[Datum], most_rows: int | None) -> tuple[bytes,
 
 
 def rows_json(rows: list[Datum]) -> bytes:
-    return encode(rows)[1:-1]
+    return to_json(rows)[1:-1]
 
 
 def atom_json(env: Env, value: Any) -> bytes:
@@ -63,7 +63,7 @@ def atom_json(env: Env, value: Any) -> bytes:
             f"{value_kind(value)}).",
             (),
         )
-    return encode(value)
+    return to_json(value)
 
 
 def grouped_json(env: Env, grouped: Grouped) -> bytes:
@@ -74,14 +74,4 @@ def grouped_json(env: Env, grouped: Grouped) -> bytes:
         elif type(value) is SingleSelection:
             value = value.row
         data.append([group, value])
-    return b'{"$reql_type$":"GROUPED_DATA","data":' + encode(data) + b"}"
-
-
-def encode(value: Datum) -> bytes:
-    """JSON of a result; what has no JSON form is the query's error."""
-    try:
-        return to_json(value)
-    except TypeError as error:
-        if isinstance(error.__cause__, ReqlError):
-            raise error.__cause__ from None
-        raise
+    return b'{"$reql_type$":"GROUPED_DATA","data":' + to_json(data) + b"}"

@@ -210,7 +210,7 @@ def index_missing(table: Any, name: str) -> ReqlError:
 def storable(document: Datum) -> bytes:
     try:
         return to_json(document)
-    except TypeError:
+    except QueryLogicError:
         raise QueryLogicError("`r.minval` and `r.maxval` cannot be written to disk.") from None
 
 
