@@ -212,6 +212,8 @@ def check_steps(steps: tuple[Step, ...]) -> None:
             raise QueryLogicError("Cannot call `changes` after `concat_map`.")
         if step.name not in FOLLOWABLE_STEPS:
             raise QueryLogicError("Cannot call `changes` on an eager stream.")
+        if not step.deterministic:
+            raise QueryLogicError("Cannot call `changes` after a non-deterministic function.")
 
 
 def feed_of(value: Any, options: FeedOptions) -> Feed | UnitedFeed:

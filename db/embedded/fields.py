@@ -7,7 +7,7 @@ is neither. Used by the document and transformation terms and by strings that st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import islice
 from typing import Any, Final
 
@@ -23,7 +23,6 @@ from db.embedded.sequences import (
 )
 from db.embedded.values import (
     as_array,
-    as_datum,
     as_int32,
     as_sequence,
     field_of,
@@ -91,28 +90,25 @@ def get_field(env: Env, term: str, value: Any, name: str) -> Any:
     if type(value) is dict:
         return field_of(env, value, name)
     if type(value) is list or isinstance(value, Sequence):
-        return transform(env, value, field_step(term, name))
+        return _field_of_rows(env, term, value, name)
     if type(value) not in DATUM_TYPES:
         value = as_sequence(env, value)
     raise not_an_object(term, value)
 
 
-def field_step(term: str, name: str) -> Step:
-    """The step that takes a field of every row that has it."""
-    on_other = row_function(term, lambda row: row)
+def _field_of_rows(env: Env, term: str, rows: list[Datum] | Sequence, name: str) -> Any:
+    """As a filter and a map, which a changefeed can follow."""
+    refuse = row_function(term, lambda row: row)
 
-    def take(rows: Iterator[Datum]) -> Iterator[Datum]:
-        for row in rows:
-            if type(row) is dict:
-                if name in row:
-                    yield row[name]
-            elif row is not None:
-                on_other(row)
+    def has_field(row: Datum) -> bool:
+        if type(row) is dict:
+            return name in row
+        if row is not None:
+            refuse(row)
+        return False
 
-    def fields(row: Datum) -> list[Datum]:
-        return list(take(iter((row,))))
-
-    return Step("fields", fields, apply=lambda env, rows: take(rows))
+    having = transform(env, rows, Step("filter", has_field))
+    return transform(env, having, Step("map", lambda row: row[name]))
 
 
 def bracket_of(env: Env, value: Any, key: Datum) -> Any:
@@ -133,10 +129,16 @@ def element_of(env: Env, value: Any, position: int) -> Any:
     """The element at a position; from the end where it is negative."""
     if isinstance(value, Sequence):
         return _row_at(env, value, position)
-    items = as_array(env, value if type(value) in DATUM_TYPES else as_datum(env, value))
+    is_row = type(value) is SingleSelection
+    items = as_array(env, value.row) if is_row else _array_of(env, value)
     if -len(items) <= position < len(items):
         return items[position]
     raise NonExistenceError(f"Index out of bounds: {position}")
+
+
+def _array_of(env: Env, value: Any) -> list[Datum]:
+    rows = as_sequence(env, value)
+    return rows if isinstance(rows, list) else env.collect(rows_of(env, rows))
 
 
 def _row_at(env: Env, rows: Sequence, position: int) -> Any:

@@ -46,6 +46,19 @@ def _freeze(raw: Any, free: dict[int, int], frame: Frame) -> Any:
     ]
 
 
+def mentions(raw: Any, code: int) -> bool:
+    """Whether a term of this code stands anywhere in a term."""
+    if type(raw) is dict:
+        return any(mentions(item, code) for item in raw.values())
+    if type(raw) is not list:
+        return False
+    return raw[0] == code or any(mentions(item, code) for part in raw[1:] for item in _parts(part))
+
+
+def _parts(part: Any) -> Any:
+    return part.values() if type(part) is dict else part
+
+
 def as_term(value: Datum) -> Any:
     """A datum as the term that yields it."""
     if type(value) is list:

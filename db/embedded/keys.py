@@ -12,8 +12,8 @@ from typing import Final
 
 from sortedcontainers import SortedList
 
-from db.embedded.datum import Datum, order_key, pretty, type_name
-from db.embedded.errors import QueryLogicError
+from db.embedded.datum import Datum, order_key, pretty, shorten, type_name
+from db.embedded.errors import NonExistenceError, QueryLogicError
 
 _FIRST_CHUNK: Final = 256
 _LARGEST_CHUNK: Final = 8192
@@ -33,19 +33,45 @@ def all_indexable(value: list[Datum]) -> bool:
 
 
 def key_from_value(value: Datum) -> bytes:
+    """The order key of a primary key, or why the value cannot be one."""
     key = order_key(value)
-    if key[0] not in INDEXABLE or (key[0] == 0x10 and not all_indexable(value)):
-        raise QueryLogicError(
+    if key[0] not in INDEXABLE:
+        raise _refusal(
+            value,
             "Primary keys must be either a number, string, bool, pseudotype or array "
-            f"(got type {type_name(value)}):\n{pretty(value)}"
+            f"(got type {type_name(value)}):\n{shorten(pretty(value))}",
         )
+    if key[0] == 0x10:
+        _check_elements(value)
     if len(key) > LONGEST_PRIMARY_KEY:
         raise QueryLogicError(
             f"Primary key too long (max {LONGEST_PRIMARY_KEY - 1} characters): {pretty(value)}"
         )
-    if type(value) is str and "\x00" in value:
+    if b"\x00" in key and _holds_null(value):
         raise QueryLogicError("Key cannot contain `\\u0000`.")
     return key
+
+
+def _check_elements(items: list[Datum]) -> None:
+    for item in items:
+        if type(item) is list:
+            _check_elements(item)
+        elif order_key(item)[0] not in INDEXABLE:
+            raise _refusal(
+                item,
+                "Array keys can only contain numbers, strings, bools,  pseudotypes, or arrays "
+                f"(got {pretty(item)} of type {type_name(item)}).",
+            )
+
+
+def _refusal(value: Datum, message: str) -> QueryLogicError:
+    return NonExistenceError(message) if value is None else QueryLogicError(message)
+
+
+def _holds_null(value: Datum) -> bool:
+    if type(value) is list:
+        return any(map(_holds_null, value))
+    return type(value) is str and "\x00" in value
 
 
 def walk(

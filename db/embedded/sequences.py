@@ -66,6 +66,7 @@ class Step:
     start: int = 0
     stop: int | None = None
     apply: Callable[[Env, Iterator[Datum]], Iterator[Datum]] | None = None
+    deterministic: bool = True
 
     def run(self, env: Env, rows: Iterator[Datum]) -> Iterator[Datum]:
         if self.apply is not None:

@@ -14,7 +14,7 @@ import orjson
 from db.embedded.datum import Datum
 from db.embedded.env import Env
 from db.embedded.errors import OpFailedError, QueryLogicError
-from db.embedded.freezing import freeze_function
+from db.embedded.freezing import freeze_function, mentions
 from db.embedded.nodes import Call, Closure, Frame
 from db.embedded.permissions import check_config
 from db.embedded.registry import special, term
@@ -24,6 +24,9 @@ from db.embedded.values import as_bool, as_function, as_string, as_table
 
 _INDEX_BLOB: Final = b"$reql_index_function$"
 _HOOK_BLOB: Final = b"$reql_write_hook_function$"
+
+
+_NOW: Final = 103  # the same for all of a query, but not for ever: no index may go by it
 
 
 def field_function(name: str) -> list[Any]:
@@ -85,7 +88,7 @@ def _index_settings(call: Call, frame: Frame) -> dict[str, Any]:
             )
         return settings
     as_function(frame[0], value)
-    if not call.args[2].deterministic:
+    if not call.args[2].deterministic or mentions(call.raw[2], _NOW):
         raise QueryLogicError(
             "Could not prove function deterministic.  Index functions must be deterministic."
         )

@@ -61,7 +61,8 @@ def map_rows(env: Env, *values: Any) -> Any:
     function = as_function(env, values[-1])
     _check_map_arity(function, len(sequences))
     if len(sequences) == 1:
-        return transform(env, sequences[0], Step("map", datum_function(env, function)))
+        step = Step("map", datum_function(env, function), deterministic=function.deterministic)
+        return transform(env, sequences[0], step)
 
     def rows(env: Env) -> Iterator[Datum]:
         for items in zip(*(rows_of(env, each) for each in sequences), strict=False):
@@ -180,9 +181,11 @@ def _with_default(env: Env, holds: Test, default: Callable[[], Any] | None) -> T
 def filter_rows(env: Env, rows: Rows, wanted: Any, default: Callable[[], Any] | None = None) -> Any:
     if type(wanted) is Function:
         test = _with_default(env, _truth_of(env, wanted), default)
+        deterministic = wanted.deterministic
     else:
         test = _constant_test(env, as_constant_function(env, wanted).call(), default)
-    return transform(env, rows, Step("filter", test))
+        deterministic = True
+    return transform(env, rows, Step("filter", test, deterministic=deterministic))
 
 
 def _constant_test(env: Env, wanted: Any, default: Callable[[], Any] | None) -> Test:
