@@ -61,6 +61,7 @@ def row_key(env: Env, order: Order) -> Callable[[Datum], bytes]:
     value_of, field = order.value_of, order.field
 
     def key(row: Datum) -> bytes:
+        env.tick()
         try:
             if field is not None and type(row) is dict:
                 return order_key(row[field]) if field in row else _NOTHING

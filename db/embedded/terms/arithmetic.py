@@ -8,11 +8,14 @@ from typing import Any, Final
 
 from db.embedded.datum import LARGEST_EXACT_INT, Datum, Time, number
 from db.embedded.env import Env
-from db.embedded.errors import QueryLogicError
+from db.embedded.errors import QueryLogicError, ResourceLimitError
 from db.embedded.instants import moved, rounded_seconds
 from db.embedded.nodes import Call, Closure, Frame
 from db.embedded.registry import Finish, shortcut, term
 from db.embedded.values import as_array, as_int, as_number, wrong_type
+
+# A text that doubles in a loop would otherwise take all memory of the server.
+LONGEST_TEXT: Final = 2**27
 
 Operation = Callable[[Env, Datum, Datum], Datum]
 
@@ -25,11 +28,17 @@ def _add(env: Env, left: Datum, right: Datum) -> Datum:
         return moved(right, as_number(env, left))
     if kind is str:
         if type(right) is str:
-            return left + right
+            return _joined(left, right)
         raise wrong_type("STRING", right)
     if kind is list:
         return env.check_array(left + as_array(env, right))
     return number(as_number(env, left) + as_number(env, right))
+
+
+def _joined(left: str, right: str) -> str:
+    if len(left) + len(right) > LONGEST_TEXT:
+        raise ResourceLimitError(f"String over size limit `{LONGEST_TEXT}`.")
+    return left + right
 
 
 def _subtract(env: Env, left: Datum, right: Datum) -> Datum:

@@ -7,6 +7,7 @@ as there.
 
 from __future__ import annotations
 
+import re
 import string
 import unicodedata
 from functools import lru_cache
@@ -53,9 +54,9 @@ def _group(found: Any, i: int) -> Any:
 
 # --- split --------------------------------------------------------------------------------
 
-_SPACE: Final = frozenset(
-    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
-    "\u2028\u2029\u202f\u205f\u3000"
+# Unicode's White_Space, which is not quite what Python's \s is.
+_WORD: Final = re.compile(
+    "[^\t\n\v\f\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+"
 )
 
 
@@ -64,9 +65,9 @@ def split(env: Env, text: str, separator: Datum = None, most: Datum = -1) -> Dat
     delimiter = None if separator is None else as_string(env, separator)
     limit = _split_limit(env, most)
     if delimiter is None:
-        parts = _split_on_space(text, limit)
+        parts = _split_on_space(env, text, limit)
     elif delimiter == "":
-        parts = _split_characters(text, limit)
+        parts = _split_characters(env, text, limit)
     else:
         parts = text.split(delimiter, limit)
     return env.check_array(parts)
@@ -81,32 +82,30 @@ def _split_limit(env: Env, most: Datum) -> int:
     )
 
 
-def _split_on_space(text: str, limit: int) -> list[str]:
+def _split_on_space(env: Env, text: str, limit: int) -> list[str]:
     """Words; after `limit` of them the rest, without the space before it."""
     parts: list[str] = []
-    word = ""
-    for position, character in enumerate(text):
-        if len(parts) == limit and not word:
-            rest = text[position:].lstrip("".join(_SPACE))
-            return [*parts, rest] if rest else parts
-        if character not in _SPACE:
-            word += character
-        elif word:
-            parts.append(word)
-            word = ""
-    return [*parts, word] if word else parts
+    for word in env.ticking(_WORD.finditer(text)):
+        if len(parts) == limit:
+            return [*parts, text[word.start() :]]
+        parts.append(word.group())
+        if len(parts) > env.array_limit:
+            break
+    return parts
 
 
-def _split_characters(text: str, limit: int) -> list[str]:
+def _split_characters(env: Env, text: str, limit: int) -> list[str]:
     """Single characters, each with the marks that combine with it."""
     parts: list[str] = []
-    for position, character in enumerate(text):
+    for position, character in enumerate(env.ticking(text)):
         if parts and unicodedata.category(character).startswith("M"):
             parts[-1] += character
             continue
         if len(parts) == limit:
             return [*parts, text[position:]]
         parts.append(character)
+        if len(parts) > env.array_limit:
+            break
     return parts
 
 

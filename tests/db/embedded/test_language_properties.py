@@ -5,7 +5,6 @@ These evaluate in this process, so that thousands of queries take seconds.
 
 from __future__ import annotations
 
-import json
 import math
 from contextlib import suppress
 from functools import cmp_to_key
@@ -14,10 +13,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rethinkdb import RethinkDB
-from rethinkdb.ast import ReQLEncoder
 
-import db.embedded.terms  # noqa: F401  (fills the registry)
-from db.embedded.compiler import compile_query
 from db.embedded.datum import (
     LARGEST_EXACT_INT,
     Datum,
@@ -29,29 +25,12 @@ from db.embedded.datum import (
     order_key,
     to_json,
 )
-from db.embedded.env import Env
 from db.embedded.errors import ReqlError
 from db.embedded.instants import from_iso8601, instant, to_iso8601
 from db.embedded.registry import TERMS
-from db.embedded.sequences import Sequence
-from db.embedded.values import as_datum
+from tests.db.embedded.inprocess import evaluate, evaluate_term
 
 r = RethinkDB()
-
-
-def evaluate(query: Any, **options: Any) -> Datum:
-    """What a driver's query yields, evaluated here without a server."""
-    raw = json.loads(ReQLEncoder().encode(r.expr(query)))
-    return evaluate_term(raw, **options)
-
-
-def evaluate_term(raw: Any, **options: Any) -> Datum:
-    env = Env(runopts=options)
-    value = compile_query(raw).run([env])
-    if isinstance(value, Sequence):
-        return env.collect(value.rows(env))
-    return as_datum(env, value)
-
 
 numbers = st.floats(allow_nan=False, allow_infinity=False).map(number) | st.integers(
     -LARGEST_EXACT_INT, LARGEST_EXACT_INT

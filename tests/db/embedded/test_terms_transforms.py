@@ -156,3 +156,32 @@ def test_sorted_and_filtered_rows_can_still_be_written(reql: Run, people: Any) -
     assert reql(oldest.update({"old": True}))["replaced"] == 2
     assert sorted(reql(people.filter({"old": True})["id"])) == [6, 7]
     assert reql(people.filter({"old": True}).replace(r.row.without("old")))["replaced"] == 2
+
+
+def test_fields_of_rows_can_be_followed_and_chance_cannot(
+    reql: Run, refusal: Any, people: Any
+) -> None:
+    feed = people.filter({"id": 3})["town"].changes(include_initial=True).limit(1)
+    assert reql(feed) == [{"new_val": "Alp"}]
+    assert refusal(people.map(lambda _: r.random()).changes()) == (
+        LOGIC,
+        "Cannot call `changes` after a non-deterministic function.",
+    )
+    assert refusal(people.concat_map(lambda _: [1]).changes()) == (
+        LOGIC,
+        "Cannot call `changes` after `concat_map`.",
+    )
+    assert refusal(people.order_by("age").changes()) == (
+        LOGIC,
+        "Cannot call `changes` on an eager stream.",
+    )
+
+
+def test_an_index_goes_by_neither_chance_nor_clock(refusal: Any, people: Any) -> None:
+    told = "Could not prove function deterministic.  Index functions must be deterministic."
+    for function in (
+        lambda row: r.random(),
+        lambda row: row["age"] + r.now().to_epoch_time(),
+        lambda row: people.count(),
+    ):
+        assert refusal(people.index_create("odd", function)) == (LOGIC, told)

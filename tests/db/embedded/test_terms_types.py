@@ -204,11 +204,3 @@ def test_what_steers_evaluation(reql: Run, query: Any, expected: Any) -> None:
 def test_a_table_is_no_datum(refusal: Any, people: Any) -> None:
     for query in (people + 1, people.do(lambda rows: rows), r.expr([people])):
         assert refusal(query) == (LOGIC, "Expected type DATUM but found TABLE:")
-
-
-def test_unsupported_terms_name_themselves(refusal: Any) -> None:
-    kind, message = refusal(r.js("1"))
-    assert kind == LOGIC
-    assert message == (
-        "`javascript` is not supported by the embedded database: the server runs no JavaScript."
-    )
