@@ -397,16 +397,6 @@ class DatabaseValue:
         self.database = database
 
 
-class Ordering:
-    """r.asc(...) or r.desc(...) as an argument of order_by."""
-
-    __slots__ = ("descending", "key")
-
-    def __init__(self, key: Any, descending: bool) -> None:
-        self.key = key
-        self.descending = descending
-
-
 def value_kind(value: Any) -> str:
     """The type of any value as error messages name it (DATUM for every datum)."""
     if type(value) in DATUM_TYPES:
@@ -425,5 +415,4 @@ _KINDS: dict[type, str] = {
     Grouped: "GROUPED_DATA",
     DatabaseValue: "DATABASE",
     Function: "FUNCTION",
-    Ordering: "ORDERING",
 }

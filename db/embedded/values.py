@@ -264,20 +264,6 @@ def datum_function(env: Env, function: Function) -> Callable[[Datum], Datum]:
     return call
 
 
-def predicate(env: Env, function: Function) -> Callable[[Datum], bool]:
-    """The function of one argument as a truth value."""
-    expect_arity(function, 1)
-    raw = function.unary
-
-    def test(row: Datum) -> bool:
-        value = raw(row)
-        if value is True or value is False:
-            return bool(value)
-        return as_bool(env, value)
-
-    return test
-
-
 def equals_predicate(wanted: Datum) -> Callable[[Datum], bool]:
     return lambda value: equal(value, wanted)
 
