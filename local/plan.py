@@ -30,7 +30,7 @@ class Process:
     name: str
     title: str
     argv: list[str]
-    is_up: Callable[[], bool] | None
+    is_up: Callable[[int], bool] | None
     up_timeout_s: float
     stop_timeout_s: float
     after_seed: bool = False
@@ -55,7 +55,7 @@ def processes(settings: LocalSettings) -> list[Process]:
                 *(*python, "db.embedded", "--data", str(settings.data / "db")),
                 *("--host", "127.0.0.1", "--port", str(kernel.db_port)),
             ],
-            lambda: accepts("127.0.0.1", kernel.db_port),
+            lambda _pid: accepts("127.0.0.1", kernel.db_port),
             up_timeout_s=60,
             stop_timeout_s=30,
         ),
@@ -63,7 +63,7 @@ def processes(settings: LocalSettings) -> list[Process]:
             "host",
             "hypervisor",
             [*python, "hyper_image", "local", *host_settings.as_arguments(host)],
-            lambda: host.state_file.exists() and accepts(host.ssh_host, host.ssh_port),
+            lambda pid: host_pid(host) == pid,
             up_timeout_s=90,
             stop_timeout_s=HOST_STOP_TIMEOUT_S + 25,
         ),
@@ -86,6 +86,14 @@ def host_of(settings: LocalSettings) -> HostSettings:
         uplink=True,
         stop_timeout_s=HOST_STOP_TIMEOUT_S,
     )
+
+
+def host_pid(host: HostSettings) -> int | None:
+    """The process of the hypervisor that is up; it says so itself, in a file."""
+    try:
+        return int(json.loads(host.state_file.read_text())["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def accepts(host: str, port: int) -> bool:

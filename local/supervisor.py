@@ -105,7 +105,7 @@ class Supervisor:
         if kept.process.is_up is None:
             return
         late_at = time.monotonic() + kept.process.up_timeout_s
-        while not (kept.handle is not None and kept.process.is_up()):
+        while not (kept.handle is not None and kept.process.is_up(kept.handle.identity.pid)):
             self._wait(LOOK_EVERY_S)
             self._revive()
             if time.monotonic() > late_at:
