@@ -7,7 +7,7 @@ have written (`observed`, consoles, thumbnails, the lease) is written here strai
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -228,7 +228,6 @@ def rows(database: Database) -> Rows:
 
 
 @pytest.fixture
-def browser(app: Flask) -> Iterator[FlaskClient]:
+def browser(app: Flask) -> FlaskClient:
     """A client that keeps cookies."""
-    with app.test_client() as client:
-        yield client
+    return app.test_client()

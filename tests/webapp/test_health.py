@@ -21,7 +21,7 @@ from webapp.settings import WebSettings
 @contextmanager
 def engine_at_work(database: Database) -> Iterator[None]:
     """Renews the lease as an engine does."""
-    ended = threading.Event()
+    begun, ended = threading.Event(), threading.Event()
 
     def renew() -> None:
         counter = 0
@@ -29,10 +29,12 @@ def engine_at_work(database: Database) -> Iterator[None]:
             counter += 1
             row = {"id": "lease", "holder": "e1", "epoch": 1, "counter": counter, "at": r.now()}
             database.run(r.table("engine").insert(row, conflict="replace"))
+            begun.set()
 
     thread = threading.Thread(target=renew)
     thread.start()
     try:
+        assert begun.wait(20)
         yield
     finally:
         ended.set()

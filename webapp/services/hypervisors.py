@@ -88,7 +88,8 @@ def accept_host_key(user: Person, hypervisor_id: str, host_key: str) -> Payload:
 
 def new_row(fields: dict[str, Any], viewer_port: int) -> Row:
     """A hypervisor's row from what was given, the rest as a single machine has it."""
-    viewer = {"hostname": None, "port": viewer_port, **(fields.get("viewer") or {})}
+    given = {key: value for key, value in (fields.get("viewer") or {}).items() if value is not None}
+    viewer = {"hostname": None, "port": viewer_port, **given}
     return {
         "id": fields["id"],
         "hostname": fields["hostname"],
@@ -120,11 +121,16 @@ def _judge(row: Row) -> None:
 
 def _refuse_while_used(hypervisor_id: str) -> None:
     """A host with running desktops is not deleted without `force`."""
-    on_it = r.row["observed"]["hypervisor"].default(None).eq(hypervisor_id)
-    running = r.expr(["started", "paused", "unknown"]).contains(
-        r.row["observed"]["state"].default("")
+    count = database().run(
+        r.table("domains")
+        .filter(lambda row: row["observed"]["hypervisor"].default(None).eq(hypervisor_id))
+        .filter(
+            lambda row: r.expr(["started", "paused", "unknown"]).contains(
+                row["observed"]["state"].default("")
+            )
+        )
+        .count()
     )
-    count = database().run(r.table("domains").filter(on_it & running).count())
     if count:
         raise Conflict(
             "InUse",
