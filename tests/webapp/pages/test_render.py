@@ -11,13 +11,14 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from db.states import Action, Condition, actions_of
+from db.states import Condition, actions_of
 from tests.webapp.pages import rows
 
 PageOf = Callable[[str], FlaskClient]
 Insert = Callable[..., None]
 
-NOT_BUTTONS = {Action.VIEW}
+UNLABELLED = {"hidden", "radio", "checkbox"}
+"""Kinds of input without a label of their own: not shown, or inside their label."""
 
 
 class Elements(HTMLParser):
@@ -322,7 +323,7 @@ def test_every_page_names_its_controls_and_landmarks(
             for name in ("aria-labelledby", "aria-describedby", "popovertarget"):
                 for target in attrs.get(name, "").split():
                     assert target in ids, f"{path}: {name}={target}"
-            if tag == "input" and attrs.get("type") not in ("hidden", "radio", "checkbox"):
+            if tag == "input" and not ({attrs.get("type"), *attrs} & UNLABELLED):
                 assert attrs.get("id") in labelled, f"{path}: {attrs}"
             if tag == "img":
                 assert "alt" in attrs, f"{path}: {attrs}"
