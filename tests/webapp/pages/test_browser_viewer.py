@@ -230,6 +230,23 @@ def test_a_pasted_text_is_typed_key_by_key(site: Site, console: Console) -> None
     wait_until(lambda: console.keys_pressed() == expected, 10, f"the guest saw {expected}")
 
 
+def test_a_phone_types_with_its_own_keyboard(site: Site, console: Console) -> None:
+    row = rows.desktop("Maths", Condition.STARTED)
+    console.boot("secret")
+    put_running(site, console, row, "secret")
+    phone = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+    page = site.log_in("ana", **phone)
+    site.open(page, f"/desktops/{row['id']}/viewer")
+    wait_for_pixels(page)
+    page.get_by_role("button", name="Keyboard").tap()
+    expect(page.get_by_label("Type into the desktop")).to_be_focused()
+    page.keyboard.type("ok")
+    page.keyboard.press("Backspace")
+    page.keyboard.press("Enter")
+    expected = ["o", "k", "backspace", "ret"]
+    wait_until(lambda: console.keys_pressed() == expected, 10, f"the guest saw {expected}")
+
+
 def test_fit_and_actual_size(site: Site, console: Console) -> None:
     row = rows.desktop("Maths", Condition.STARTED)
     console.boot("secret")

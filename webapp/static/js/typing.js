@@ -9,13 +9,17 @@ const NAMED = { "\n": 0xff0d, "\t": 0xff09 };
 const PORTION = 16;
 const PAUSE_MS = 40;
 
+export function pressKey(screen, keysym) {
+  screen.sendKey(keysym, null, true);
+  screen.sendKey(keysym, null, false);
+}
+
 function press(screen, character) {
   const keysym = NAMED[character] ?? keysyms.lookup(character.codePointAt(0));
   if (!keysym) return;
   const needsShift = SHIFTED.test(character);
   if (needsShift) screen.sendKey(SHIFT, "ShiftLeft", true);
-  screen.sendKey(keysym, null, true);
-  screen.sendKey(keysym, null, false);
+  pressKey(screen, keysym);
   if (needsShift) screen.sendKey(SHIFT, "ShiftLeft", false);
 }
 

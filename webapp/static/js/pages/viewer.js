@@ -8,6 +8,7 @@ import { ask, onSubmit } from "../dialog.js";
 import { connectLive } from "../live.js";
 import { Screen } from "../screen.js";
 import { toast, toastProblem } from "../toast.js";
+import { installTouchKeyboard } from "../touch-keyboard.js";
 import { typeText } from "../typing.js";
 import { say, words } from "../words.js";
 
@@ -75,7 +76,7 @@ function show() {
   viewer.dataset.screen = isOn ? "on" : "off";
   viewer.dataset.link = link.state;
   byId("wait").hidden = isOn;
-  for (const id of ["send-cad", "paste"]) byId(id).disabled = !isOn;
+  for (const id of ["send-cad", "paste", "touch-keyboard"]) byId(id).disabled = !isOn;
   setText("link", isLive ? "" : words("viewer", "live_lost"));
   if (isOn) return;
   const [title, text, remedy] = waitWords();
@@ -137,6 +138,7 @@ byId("send-cad").addEventListener("click", () => {
   screen.sendCtrlAltDel();
   screen.focus();
 });
+installTouchKeyboard(byId("touch-keys"), byId("touch-keyboard"), screen);
 byId("scale").addEventListener("click", () => {
   screen.fit(!screen.isFit);
   byId("scale").setAttribute("aria-pressed", String(screen.isFit));
