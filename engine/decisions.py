@@ -21,8 +21,6 @@ from typing import Any
 from db.states import Activity, Desired, Kind, Observed, Reason, Wish, is_handled, read_wish
 from engine.placement import Placed, Refused
 
-ASK_AGAIN_S = 5.0
-"""A guest may overlook the power button while it boots, so it is asked again this often."""
 RESTART_PAUSE_S = 60.0
 """A guest that crashes right after its start is not started again faster than this."""
 
@@ -86,8 +84,9 @@ class Facts:
     """Where the engine's own table `consoles` says it was started last."""
     powered_off: bool = False
     """This very reconcile powered it off."""
-    asked_at: datetime | None = None
-    """When this engine last asked the guest to shut down."""
+    ask_again_at: datetime | None = None
+    """This engine has asked the guest to shut down, and gives it until then before it asks again.
+    """
     has_disks: bool = False
     """The ledger (or `observed`) says that disks were made for this row once."""
     unmade_disks: tuple[str, ...] = ()
@@ -430,10 +429,9 @@ def _stop(case: _Case) -> Action:
         return AskShutdown(case.host, None)
     if case.now >= deadline:
         return PowerOff(case.host)
-    if case.facts.asked_at is not None:
-        ask_at = case.facts.asked_at + timedelta(seconds=ASK_AGAIN_S)
-        if case.now < ask_at:
-            return Rest(until=min(ask_at, deadline))
+    ask_again_at = case.facts.ask_again_at
+    if ask_again_at is not None and case.now < ask_again_at:
+        return Rest(until=min(ask_again_at, deadline))
     return AskShutdown(case.host, deadline)
 
 

@@ -73,7 +73,7 @@ class DomainReconciler:
                 facts = replace(
                     gather(self._c, reading, lane),
                     powered_off=powered_off,
-                    asked_at=self._power.asked_at(reading.id),
+                    ask_again_at=self._power.ask_again_at(reading.id),
                 )
                 decision = decide(reading.row, facts, self._c.now())
                 outcome = self._perform(reading, decision, facts, lane)

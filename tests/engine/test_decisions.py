@@ -305,10 +305,11 @@ def test_asking_becomes_powering_off_at_the_deadline_kept_in_the_row() -> None:
 
 def test_the_guest_is_asked_again_but_not_all_the_time() -> None:
     activity = {"name": "stopping", "deadline": NOW + timedelta(seconds=30)}
-    just = dataclasses.replace(FACTS_OF[Observed.STARTED], asked_at=NOW - timedelta(seconds=1))
+    later = NOW + timedelta(seconds=4)
+    just = dataclasses.replace(FACTS_OF[Observed.STARTED], ask_again_at=later)
     rest = decide_for(Desired.STOPPED, Observed.STARTED, just, activity=activity).action
-    assert rest == Rest(until=NOW + timedelta(seconds=4))
-    before = dataclasses.replace(FACTS_OF[Observed.STARTED], asked_at=NOW - timedelta(seconds=6))
+    assert rest == Rest(until=later)
+    before = dataclasses.replace(FACTS_OF[Observed.STARTED], ask_again_at=NOW)
     again = decide_for(Desired.STOPPED, Observed.STARTED, before, activity=activity).action
     assert isinstance(again, AskShutdown)
 
