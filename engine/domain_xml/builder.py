@@ -10,6 +10,7 @@ is not read here. Called by the domain reconciler.
 
 from __future__ import annotations
 
+import posixpath
 import re
 import string
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +38,8 @@ from engine.errors import Terminal
 
 ARCH = "x86_64"
 MACHINE = "q35"
+NVRAM_NAME = "nvram.fd"
+"""Removed by engine.storage.programs with the last disk."""
 PASSWORD = re.compile(r"[A-Za-z0-9]{1,8}")
 """VNC has never had more than eight characters."""
 ALIAS = re.compile(r"[A-Za-z0-9_-]{1,80}")
@@ -136,6 +139,7 @@ def _build(request: DomainRequest) -> Domain:
         memory_unit="MiB",
         vcpus=vcpus,
         firmware="efi" if spec.get("firmware") == "uefi" else None,
+        nvram=_nvram_path(request),
         os_type="hvm",
         arch=ARCH,
         machine=MACHINE,
@@ -160,6 +164,13 @@ def _build(request: DomainRequest) -> Domain:
         domain.add(device, under="devices")
     _order_boot(domain, spec.get("boot") or ["disk"])
     return domain
+
+
+def _nvram_path(request: DomainRequest) -> str | None:
+    """UEFI's variables lie with the disks: they go where those go, and are removed with them."""
+    if request.spec.get("firmware") != "uefi" or not request.disks:
+        return None
+    return f"{posixpath.dirname(request.disks[0].path)}/{NVRAM_NAME}"
 
 
 def _check(request: DomainRequest) -> None:

@@ -29,6 +29,7 @@ class Domain(Element):
     memory_unit = text("./memory/@unit")
     vcpus = number("./vcpu")
     firmware = text("./os/@firmware")
+    nvram = text("./os/nvram")
     os_type = text("./os/type")
     arch = text("./os/type/@arch")
     machine = text("./os/type/@machine")

@@ -97,8 +97,6 @@ class HostConnection:
             program.end()
             raise self._lost(f"libvirt on {self.address} did not answer: {error}.") from None
         except libvirt.libvirtError as error:
-            program.end()
-            program.forget()
             raise self._explain_opening(error) from error
         with self._lock:
             if self._link is None and not link.ended:
@@ -276,7 +274,12 @@ class HostConnection:
 
     def _connect(self, program: SshProgram) -> _Link:
         """Runs in a call slot."""
-        connection = libvirt.open(program.uri)
+        try:
+            connection = libvirt.open(program.uri)
+        except libvirt.libvirtError:
+            program.end()
+            program.forget()
+            raise
         link = _Link(connection, program)
         try:
             connection.setKeepAlive(

@@ -17,13 +17,14 @@ from engine.errors import EngineError, Terminal, Transient
 
 @dataclass(frozen=True)
 class Meaning:
-    """`words`: any of them in libvirt's text (lower case), or none for "whatever the text"."""
+    """`words`, `also`: any of each in libvirt's text (lower case); none for "whatever the text"."""
 
     codes: frozenset[int]
     words: tuple[str, ...]
     kind: type[Transient] | type[Terminal]
     reason: Reason
     message: str
+    also: tuple[str, ...] = ()
 
 
 ANY = frozenset[int]()
@@ -62,6 +63,8 @@ OPENING: tuple[Meaning, ...] = (
     ),
 )
 
+DISK_WORDS = ("cannot access storage file", "could not open", "cannot access backing file")
+
 CREATING: tuple[Meaning, ...] = (
     Meaning(
         ANY,
@@ -83,10 +86,20 @@ CREATING: tuple[Meaning, ...] = (
     ),
     Meaning(
         ANY,
-        ("cannot access storage file", "could not open backing file", "no such file or directory"),
+        DISK_WORDS,
         Terminal,
         Reason.DISK_MISSING,
         "A disk of this desktop, or one it is based on, is not there on {host}.",
+        also=("no such file or directory",),
+    ),
+    Meaning(
+        ANY,
+        DISK_WORDS,
+        Terminal,
+        Reason.START_FAILED,
+        "QEMU on {host} may not open a disk of this desktop. Let it pass through the storage's "
+        "folders (chmod o+x).",
+        also=("permission denied",),
     ),
     Meaning(
         frozenset(
@@ -157,7 +170,11 @@ def explain(
     lowered = text.lower()
     for meaning in table:
         coded = not meaning.codes or error.get_error_code() in meaning.codes
-        if coded and (not meaning.words or any(word in lowered for word in meaning.words)):
+        said = all(
+            not words or any(word in lowered for word in words)
+            for words in (meaning.words, meaning.also)
+        )
+        if coded and said:
             message = meaning.message.format(host=host)
             return meaning.kind(meaning.reason, message, step=step, answer=text)
     return kind(otherwise, f"{sentence}: {text}", step=step, answer=text)

@@ -77,7 +77,11 @@ if [ -e "$final" ] || [ -h "$final" ]; then
   rm -f -- "$final" || exit
   echo removed
 fi
-if [ -d "$folder" ]; then rmdir -- "$folder" 2>/dev/null; sync -- "$pool"; fi
+if [ -d "$folder" ]; then
+  [ -n "$(find "$folder" -name '*.qcow2' -print -quit)" ] || rm -f -- "$folder/nvram.fd"
+  rmdir -- "$folder" 2>/dev/null
+  sync -- "$pool"
+fi
 rm -f -- "$lock"
 exit 0
 """

@@ -15,6 +15,7 @@ from engine.domain_xml.builder import DomainRequest, build_domain_xml
 from engine.errors import HostLost, Terminal, Transient
 from engine.hypervisor.connection import HostConnection
 from engine.hypervisor.picture import PNG_SIGNATURE
+from engine.storage.disks import DiskHost
 from tests.engine.domain_xml.requests import CASES
 from tests.engine.hosts import INSTALLATION, Recorder
 from tests.engine.hypervisor import rfb
@@ -41,6 +42,19 @@ def test_create_look_list_destroy(
     assert connection.look(request.id) is None
     wait_until(lambda: ("stopped", "destroyed") in recorder.of(request.id), 10)
     assert ("started", "booted") in recorder.of(request.id)
+
+
+def test_uefi_keeps_its_variables_with_the_disk(
+    connection: HostConnection, new_guest: NewGuest, disks: DiskHost
+) -> None:
+    request = new_guest()
+    request = replace(request, spec={"memory_mib": 64, "firmware": "uefi"})
+    path = Path(request.disks[0].path)
+    assert connection.create(build_domain_xml(request)).state == "running"
+    assert (path.parent / "nvram.fd").stat().st_size > 0
+    connection.destroy(request.id)
+    assert disks.delete(str(path))
+    assert not path.parent.exists()
 
 
 def test_a_second_create_finds_it_running(connection: HostConnection, new_guest: NewGuest) -> None:
