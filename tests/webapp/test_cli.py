@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,37 +17,46 @@ from db.rowcheck import check_domain, check_hypervisor
 from tests.servers import ROOT
 from tests.webapp.conftest import Rows
 from webapp.auth import passwords
+from webapp.cli import main
 from webapp.services import users
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Done]
 
 
 @pytest.fixture
-def run(database: Database) -> Run:
+def run(
+    database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """The command in this process, as a terminal would give it (starting Python takes long)."""
     s = database.settings
-    environment = {
-        **os.environ,
-        "ISARD_DATA": str(s.data),
-        "ISARD_DB_HOST": s.db_host,
-        "ISARD_DB_PORT": str(s.db_port),
-        "ISARD_DB_NAME": s.db_name,
-        "ISARD_DB_PASSWORD": s.db_password,
-    }
+    monkeypatch.setenv("ISARD_DATA", str(s.data))
+    monkeypatch.setenv("ISARD_DB_HOST", s.db_host)
+    monkeypatch.setenv("ISARD_DB_PORT", str(s.db_port))
+    monkeypatch.setenv("ISARD_DB_NAME", s.db_name)
+    monkeypatch.setenv("ISARD_DB_PASSWORD", s.db_password)
 
-    def call(*words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        argv = [sys.executable, "-m", "webapp", *words]
-        return subprocess.run(
-            argv, cwd=ROOT, env=environment, input=stdin, text=True, capture_output=True, timeout=60
-        )
+    def call(*words: str, stdin: str = "") -> Done:
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        capsys.readouterr()
+        code = main(list(words))
+        return Done(code, *capsys.readouterr())
 
     return call
 
 
-def assert_done(done: subprocess.CompletedProcess[str], said: str = "") -> None:
+def assert_done(done: Done, said: str = "") -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
 
 
-def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
+def assert_refused(done: Done, *words: str) -> None:
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -136,19 +147,21 @@ def test_a_template_is_made_once_of_an_image(run: Run, rows: Rows) -> None:
     assert_refused(run("template", "add", "X", "--image", "../etc/passwd"), "origin.image")
 
 
-def test_a_database_that_is_not_there_is_a_sentence(run: Run, tmp_path: Path) -> None:
-    environment = {**os.environ, "ISARD_DB_PORT": "1", "ISARD_DATA": str(tmp_path)}
-    argv = [sys.executable, "-m", "webapp", "user", "list"]
+def start(argv: list[str], environment: Mapping[str, str]) -> Done:
+    """As a process of its own."""
     done = subprocess.run(
         argv, cwd=ROOT, env=environment, text=True, capture_output=True, timeout=60
     )
-    assert_refused(done, "127.0.0.1:1")
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def test_a_database_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+    environment = {**os.environ, "ISARD_DB_PORT": "1", "ISARD_DATA": str(tmp_path)}
+    argv = [sys.executable, "-m", "webapp", "user", "list"]
+    assert_refused(start(argv, environment), "127.0.0.1:1")
 
 
 def test_a_wrong_variable_is_a_sentence() -> None:
     environment = {**os.environ, "ISARD_WEB_PORT": "eighty"}
     argv = [sys.executable, "-m", "webapp"]
-    done = subprocess.run(
-        argv, cwd=ROOT, env=environment, text=True, capture_output=True, timeout=60
-    )
-    assert_refused(done, "ISARD_WEB_PORT")
+    assert_refused(start(argv, environment), "ISARD_WEB_PORT")

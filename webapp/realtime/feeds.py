@@ -105,6 +105,8 @@ class Feeds:
             heard.is_whole = False
 
     def _desktop_changed(self, row: Row) -> None:
+        if not isinstance(row["id"], str):
+            return  # a script's row: no desktop can have such an id, and it is reported elsewhere
         before = self._desktops.rows.get(row["id"])
         if row.get("kind") != Kind.DESKTOP:
             self._desktop_removed(row["id"])
@@ -126,8 +128,11 @@ class Feeds:
     def _emit_desktop(self, row: Row) -> None:
         shot_at = self._shots.rows.get(row["id"], {}).get("at")
         owner = Person(str(row.get("user")), "", "user", "", "")
-        self._emit_to_owner(row, "desktop.changed", payloads.desktop(row, owner, shot_at))
-        socketio.emit("desktop.changed", payloads.desktop(row, ADMINISTRATOR, shot_at), to=ADMINS)
+        if connections.of_user(owner.id):
+            self._emit_to_owner(row, "desktop.changed", payloads.desktop(row, owner, shot_at))
+        if connections.has_admins():
+            payload = payloads.desktop(row, ADMINISTRATOR, shot_at)
+            socketio.emit("desktop.changed", payload, to=ADMINS)
 
     def _emit_to_owner(self, row: Row, event: str, payload: dict[str, Any]) -> None:
         """An administrator's own connections hear it in ADMINS: not twice."""

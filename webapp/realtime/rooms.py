@@ -40,6 +40,9 @@ class Connections:
     def of_user(self, user_id: str) -> list[tuple[str, Person]]:
         return [(sid, person) for sid, person in self._people.items() if person.id == user_id]
 
+    def has_admins(self) -> bool:
+        return any(person.is_admin for person in self._people.values())
+
     def admin_sids(self, user_id: str) -> list[str]:
         """This user's connections that are in ADMINS too."""
         return [sid for sid, person in self.of_user(user_id) if person.is_admin]

@@ -111,7 +111,10 @@ def wish(user: Person, desktop_id: str, action: Action, *, force: bool = False) 
     """Ask for one of the actions of `db.states.WISH_OF_ACTION`, or `retry`. `force` (deletion of
     what is on a lost host) is for administrators.
     """
-    row = find(user, desktop_id)
+    return _ask(user, find(user, desktop_id), action, force=force)
+
+
+def _ask(user: Person, row: Row, action: Action, *, force: bool = False) -> Payload:
     require_action(user, row, action)
     if action is Action.RETRY:
         wished, forced = _present_wish(row)
@@ -143,13 +146,13 @@ def wish_state(user: Person, desktop_id: str, state: Desired, *, force: bool = F
     possible = actions_for(user, tidy_domain(row))
     for action in candidates:
         if action in possible:
-            return wish(user, desktop_id, action, force=force)
+            return _ask(user, row, action, force=force)
     wished, forced = _present_wish(row)
     condition = condition_of(tidy_domain(row))
     if wished is state and forced >= force and condition is not Condition.FAILED:
         return _payload(row, user)
     if wished is state and Action.RETRY in possible:
-        return wish(user, desktop_id, Action.RETRY)
+        return _ask(user, row, Action.RETRY)
     if condition is Condition.CREATING and state in (Desired.STARTED, Desired.STOPPED):
         return _wish_ahead(user, row, state)
     require_action(user, row, candidates[0])
