@@ -1,12 +1,14 @@
 #!/usr/bin/python3
-"""runc for machines that lack some capabilities: Docker gives a privileged container every one there is, and runc
-refuses what the machine itself does not hold.
+"""runc for machines that lack some capabilities: Docker gives a privileged container every one
+there is, and runc refuses what the machine itself does not hold.
 
-Removes from each container's and each exec's description the capabilities outside this process's own bounding set, then
-becomes runc. Given to dockerd as its default runtime by `docker_engine.py`, only where the bounding set is not full. A
-container then holds as much as root holds on this machine, which is what privileged means.
+Removes from each container's and each exec's description the capabilities outside this process's
+own bounding set, then becomes runc. Given to dockerd as its default runtime by `docker_engine.py`,
+only where the bounding set is not full. A container then holds as much as root holds on this
+machine, which is what privileged means.
 """
 
+import itertools
 import json
 import os
 import sys
@@ -14,12 +16,49 @@ from pathlib import Path
 
 RUNTIME = "runc"
 # Numbers as in linux/capability.h.
-NAMES = (
-    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE "
-    "NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN "
-    "SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE "
-    "MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
-).split()
+NAMES = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+]
 
 
 def missing_capabilities(status: str) -> set[str]:
@@ -41,12 +80,12 @@ def reduce(file: Path, missing: set[str]) -> None:
 def main() -> None:
     arguments = sys.argv[1:]
     missing = missing_capabilities(Path("/proc/self/status").read_text())
-    for option, following in zip(arguments, arguments[1:]):
+    for option, following in itertools.pairwise(arguments):
         if option == "--bundle":
             reduce(Path(following, "config.json"), missing)
         elif option == "--process":
             reduce(Path(following), missing)
-    os.execvp(RUNTIME, [RUNTIME, *arguments])
+    os.execvp(RUNTIME, [RUNTIME, *arguments])  # noqa: S606 (an argument vector)
 
 
 if __name__ == "__main__":
