@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import libvirt
 import pytest
+from PIL import Image
 
 from engine.domain_xml.builder import DomainRequest, build_domain_xml
 from engine.errors import HostLost, Terminal, Transient
@@ -118,9 +120,14 @@ def test_the_screen_is_a_png_and_shows_the_guest(
 ) -> None:
     request = new_guest()
     connection.create(build_domain_xml(request))
-    # The guest paints its own picture some time after the firmware's.
-    wait_until(lambda: b"IDAT" in connection.screenshot(request.id), 20)
+    # The firmware's screen is grey on black; the guest paints a rainbow.
+    wait_until(lambda: count_colours(connection.screenshot(request.id)) > 20, 60, every_s=0.2)
     assert connection.screenshot(request.id).startswith(PNG_SIGNATURE)
+
+
+def count_colours(png: bytes) -> int:
+    with Image.open(io.BytesIO(png)) as picture:
+        return len(picture.convert("RGB").getcolors(maxcolors=1 << 24) or [])
 
 
 def test_the_console_wants_its_password_and_takes_a_new_one(
@@ -218,6 +225,17 @@ def test_a_missing_disk_is_said_as_such(
         connection.create(build_domain_xml(request))
     assert raised.value.reason == "DiskMissing"
     assert request.disks[0].path in raised.value.answer
+
+
+def test_a_disk_that_qemu_may_not_open_is_said_as_such(
+    connection: HostConnection, new_guest: NewGuest
+) -> None:
+    request = new_guest()
+    Path(request.disks[0].path).parent.chmod(0o700)
+    with pytest.raises(Terminal, match="may not open") as raised:
+        connection.create(build_domain_xml(request))
+    assert raised.value.reason == "StartFailed"
+    assert "Permission denied" in raised.value.answer
 
 
 def test_a_disk_in_use_is_said_as_such(connection: HostConnection, new_guest: NewGuest) -> None:

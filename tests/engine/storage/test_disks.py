@@ -5,6 +5,7 @@ whole.
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import uuid
 from collections.abc import Callable
@@ -329,6 +330,17 @@ def test_disks_without_a_marker_are_not_taken_over(
         disks.ensure_marker(pool, "default", None)
     marker.write_text(kept)
     disks.ensure_marker(pool, "default", None)
+
+
+def test_a_folder_of_locks_that_went_is_made_again(
+    disks: DiskHost, pool: str, tiny_base: str
+) -> None:
+    shutil.rmtree(Path(pool) / LOCKS)
+    path = new_path(pool)
+    with pytest.raises(WrongStorage, match="locks"):
+        disks.create_overlay(path, tiny_base)
+    disks.ensure_marker(pool, "default", None)
+    assert disks.create_overlay(path, tiny_base).backing == tiny_base
 
 
 def test_all_disks_of_a_path_are_listed(disks: DiskHost, pool: str, tiny_base: str) -> None:
