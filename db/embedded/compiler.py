@@ -25,6 +25,7 @@ from db.embedded.nodes import (
     MAKE_ARRAY,
     MAKE_OBJ,
     NOTHING,
+    PARAMETER,
     VAR,
     Call,
     Frame,
@@ -70,6 +71,16 @@ def replace_depth(scope: Scope) -> Scope:
         scope.depth + 1,
         scope.literal_legal,
     )
+
+
+def _parameter(number_of_it: int, path: Backtrace) -> Node:
+    """Data that was taken out of the query (see `templates.py`)."""
+
+    def run(frame: Frame) -> Datum:
+        value = frame[0].params[number_of_it]
+        return frame[0].check_array(value) if type(value) is list else value
+
+    return Node(blaming(run, path), path)
 
 
 # --- literals -----------------------------------------------------------------------------
@@ -241,6 +252,8 @@ def _compile_row(args: list[Any], scope: Scope, path: Backtrace) -> Node:
 
 def _compile_call(raw: list[Any], scope: Scope, path: Backtrace) -> Node:
     code = raw[0] if raw else None
+    if code is PARAMETER:
+        return _parameter(raw[1][0], path)
     if type(code) is not int:
         raise CompileError("Expected a TermType as a NUMBER.", path)
     args = raw[1] if len(raw) > 1 else []

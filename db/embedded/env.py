@@ -30,24 +30,31 @@ T = TypeVar("T")
 
 TICKS_PER_LOOK = 256
 DEFAULT_ARRAY_LIMIT = 100_000
+MOST_SECONDS = 300.0  # of evaluation, waiting not counted
 
 
 class Env:
     """The state of one query while it runs."""
 
-    __slots__ = ("_server", "array_limit", "idle", "now", "runopts", "stopped", "ticks", "user")
+    __slots__ = (
+        "_server", "array_limit", "idle", "now", "params", "runopts", "seconds_left", "stopped",
+        "ticks", "user",
+    )  # fmt: skip
 
     def __init__(
         self,
         server: Server | None = None,
         runopts: dict[str, Any] | None = None,
         user: str = "admin",
+        params: list[Any] | None = None,
     ) -> None:
         self._server = server
         self.runopts = runopts or {}
         self.user = user
-        self.array_limit = int(self.runopts.get("array_limit", DEFAULT_ARRAY_LIMIT))
+        self.params = params  # the data taken out of the query (see templates.py)
+        self.array_limit = self.runopts.get("array_limit", DEFAULT_ARRAY_LIMIT)
         self.now = Time(round(time.time(), 3))
+        self.seconds_left = MOST_SECONDS
         self.ticks = TICKS_PER_LOOK
         self.stopped = False
         self.idle: Callable[[], Any] | None = None  # how a feed waits; set by the session
@@ -73,7 +80,9 @@ class Env:
     def _look(self) -> None:
         self.ticks = TICKS_PER_LOOK
         if self._server is not None:
-            self._server.loop.yield_slice()
+            self.seconds_left -= self._server.loop.yield_slice()
+            if self.seconds_left < 0:
+                raise ResourceLimitError(f"Query took more than {MOST_SECONDS:g} s to evaluate.")
         if self.stopped:
             raise QueryInterrupted
 

@@ -76,13 +76,16 @@ class Loop:
         """Wait in the current greenlet until someone wakes it."""
         return self._hub.switch()
 
-    def yield_slice(self) -> None:
-        """Let others run if this greenlet has used up its slice."""
-        if time.perf_counter() >= self.slice_ends:
-            current = getcurrent()
-            if current is not self._hub:
-                self._ready.append((current, None))
-                self._hub.switch()
+    def yield_slice(self) -> float:
+        """Let others run if this greenlet has used up its slice; the seconds it had used."""
+        over_s = time.perf_counter() - self.slice_ends
+        if over_s < 0:
+            return 0.0
+        current = getcurrent()
+        if current is not self._hub:
+            self._ready.append((current, None))
+            self._hub.switch()
+        return SLICE_S + over_s
 
     # --- timers ---------------------------------------------------------------------------
 

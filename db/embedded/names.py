@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+\Z")
 
 
+def is_name(name: str) -> bool:
+    return _NAME.match(name) is not None
+
+
 def check_name(what: str, name: str) -> str:
-    if not _NAME.match(name):
+    if not is_name(name):
         raise QueryLogicError(f"{what} name `{name}` invalid (Use A-Z, a-z, 0-9, _ and - only).")
     return name
 

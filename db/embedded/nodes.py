@@ -24,6 +24,7 @@ ASC, DESC = 73, 74
 DEEPEST: Final = 400
 
 NOTHING: Final = object()
+PARAMETER: Final = object()  # in place of a term code: the n-th datum of the query
 
 
 @dataclass(frozen=True, slots=True)

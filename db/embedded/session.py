@@ -10,8 +10,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -31,9 +30,9 @@ from db.embedded.errors import (
     ResourceLimitError,
     ResponseType,
 )
-from db.embedded.nodes import Node
 from db.embedded.results import atom_json, draw_batch
 from db.embedded.sequences import ArraySelection, Sequence
+from db.embedded.templates import prepare
 from db.embedded.values import feed_below
 from db.embedded.wire import QueryType, answer, failure
 
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("db.embedded.session")
 
 MOST_QUERIES: Final = 1024
+PLAIN: Final = frozenset({str, int, bool, type(None)})
 GLOBAL_OPTIONS: Final = frozenset(
     {
         "db",
@@ -73,9 +73,9 @@ class Query:
     """One running query: who asked, its greenlet, and its cursor once it has one."""
 
     __slots__ = (
+        "_ident",
         "cursor",
         "env",
-        "ident",
         "noreply",
         "sleeper",
         "started_at",
@@ -86,7 +86,7 @@ class Query:
 
     def __init__(self, token: int, noreply: bool, term: Any) -> None:
         self.token = token
-        self.ident = str(uuid.uuid4())
+        self._ident: str | None = None
         self.noreply = noreply
         self.term = term
         self.started_at = time.time()
@@ -94,6 +94,13 @@ class Query:
         self.cursor: Cursor | None = None
         self.sleeper: greenlet | None = None
         self.stopped = False
+
+    @property
+    def ident(self) -> str:
+        """The id under which the system table `jobs` shows it."""
+        if self._ident is None:
+            self._ident = str(uuid.uuid4())
+        return self._ident
 
 
 class Session:
@@ -130,7 +137,7 @@ class Session:
         query = Query(token, options.get("noreply") is True, message[1])
         self.queries[token] = query
         self.server.queries_total += 1
-        self.loop.spawn(lambda: self._run(query, message[1], options))
+        self.loop.spawn(lambda: self._guard(query, lambda: self._run(query, options)))
 
     def _continue(self, token: int, message: list[Any]) -> None:
         query = self.queries.get(token)
@@ -142,7 +149,7 @@ class Session:
             if cursor.ask() and query.sleeper is not None:
                 self.loop.wake(query.sleeper)
             return
-        self.loop.spawn(lambda: self._resume(query, cursor))
+        self.loop.spawn(lambda: self._guard(query, lambda: self._next_batch(query, cursor)))
 
     def _stop(self, token: int, message: list[Any]) -> None:
         query = self.queries.get(token)
@@ -177,19 +184,11 @@ class Session:
 
     # --- evaluation -----------------------------------------------------------------------
 
-    def _run(self, query: Query, term: Any, options: dict[str, Any]) -> None:
-        with self._answering_errors(query):
-            runopts = evaluate_options(options)
-            node = compile_query(term)
-            query.env = env = Env(self.server, runopts, self.user)
-            self._answer(query, env, node)
-
-    @contextmanager
-    def _answering_errors(self, query: Query) -> Iterator[None]:
+    def _guard(self, query: Query, work: Callable[[], None]) -> None:
         """Around everything a query's greenlet does: whatever ends it is answered."""
         query.sleeper = getcurrent()
         try:
-            yield
+            work()
         except ReqlError as error:
             self._finish(query, failure(query.token, error))
         except RecursionError:
@@ -202,7 +201,10 @@ class Session:
             broken = InternalError(f"Internal error: {type(fault).__name__}: {fault}", ())
             self._finish(query, failure(query.token, broken))
 
-    def _answer(self, query: Query, env: Env, node: Node) -> None:
+    def _run(self, query: Query, options: dict[str, Any]) -> None:
+        runopts = evaluate_options(options) if options else {}
+        node, params = prepare(query.term)
+        query.env = env = Env(self.server, runopts, self.user, params)
         value = node.run([env])
         if isinstance(value, Sequence) and not isinstance(value, ArraySelection):
             self._open_cursor(query, env, value)
@@ -261,10 +263,6 @@ class Session:
         """What a feed sends with: nothing once its query or its client is gone."""
         return lambda data: None if query.stopped else self.send(data)
 
-    def _resume(self, query: Query, cursor: Cursor) -> None:
-        with self._answering_errors(query):
-            self._next_batch(query, cursor)
-
     def _next_batch(self, query: Query, cursor: Cursor) -> None:
         query.cursor = None
         body, ended = draw_batch(cursor.iterator, cursor.most_rows)
@@ -321,8 +319,10 @@ def evaluate_options(options: dict[str, Any]) -> dict[str, Any]:
     for name, raw in options.items():
         if name not in GLOBAL_OPTIONS:
             raise CompileError(f"Unrecognized global optional argument `{name}`.", ())
-        node = compile_query(raw)
-        values[name] = node if name == "db" else node.run([Env()])
+        if name == "db":
+            values[name] = prepare(raw)[0]
+        else:
+            values[name] = raw if type(raw) in PLAIN else compile_query(raw).run([Env()])
     limit = values.get("array_limit")
     if limit is not None and (type(limit) is not int or limit < 1):
         raise QueryLogicError(f"Illegal array size limit `{limit}`.  (Must be >= 1.)", ())

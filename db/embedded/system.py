@@ -17,7 +17,7 @@ from db.embedded.changes import Follower
 from db.embedded.coverage import Coverage
 from db.embedded.datum import Datum, equal, order_key
 from db.embedded.errors import OpFailedError, ReqlError
-from db.embedded.sequences import Read
+from db.embedded.sequences import Read, Selection
 from db.embedded.store import Change
 from db.embedded.table import index_missing
 
@@ -65,6 +65,8 @@ class SystemTable:
         self._rows = rows
         self._write = write
         self._shown: dict[bytes, Datum] | None = None
+        itself: Any = self
+        self.whole = Selection(Read(itself))
 
     @property
     def full_name(self) -> str:

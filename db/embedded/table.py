@@ -20,7 +20,7 @@ from db.embedded.env import Env
 from db.embedded.errors import OpFailedError, QueryLogicError, ReqlError
 from db.embedded.index import Index
 from db.embedded.keys import walk
-from db.embedded.sequences import Read
+from db.embedded.sequences import Read, Selection
 from db.embedded.store import Change, Store
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Table:
         self._sorted: SortedList | None = None
         self._snapshot: list[Datum] | None = None
         self.write_hook: Callable[..., Any] | None = None
+        self.whole = Selection(Read(self))
         self.configure(config)
 
     @property

@@ -8,11 +8,11 @@ from db.embedded.datum import MAXVAL, MINVAL, Bound, Datum, order_key
 from db.embedded.env import Env
 from db.embedded.errors import NonExistenceError, QueryLogicError
 from db.embedded.keys import key_from_value
-from db.embedded.names import check_name, find_database, find_table
+from db.embedded.names import check_name, find_database, find_table, is_name
 from db.embedded.nodes import Call, Closure, Frame
 from db.embedded.permissions import check_read
 from db.embedded.registry import special, term
-from db.embedded.sequences import DatabaseValue, Read, Selection, SingleSelection
+from db.embedded.sequences import DatabaseValue, Selection, SingleSelection
 from db.embedded.values import as_database, as_string, show
 
 READ_MODES: Final = frozenset({"majority", "single", "outdated"})
@@ -44,26 +44,32 @@ def table(call: Call) -> Closure:
     name_of = call.runs[-1]
     options = {name: node.run for name, node in call.options.items()}
 
+    constant = call.args[-1].constant
+    known_name = constant if type(constant) is str and is_name(constant) else None
+
     def run(frame: Frame) -> Selection:
         env = frame[0]
         database = (
             default_database(env) if database_of is None else as_database(env, database_of(frame))
         )
-        name = check_name("Table", as_string(env, name_of(frame)))
+        name = known_name or check_name("Table", as_string(env, name_of(frame)))
+        form = read_options(env, frame) if options else "name"
+        found = find_table(env.server, database.database, name, form)
+        check_read(env, found)
+        whole: Selection = found.whole
+        return whole
+
+    def read_options(env: Env, frame: Frame) -> str:
+        """Check the options; the identifier format they ask for."""
         if "use_outdated" in options:
             raise QueryLogicError(
                 "The `use_outdated` optarg is no longer supported.  Use the `read_mode` optarg "
                 "instead."
             )
-        settings = {key: evaluate(frame) for key, evaluate in options.items()}
+        settings = {key: as_string(env, evaluate(frame)) for key, evaluate in options.items()}
         if "read_mode" in settings:
-            check_read_mode(as_string(env, settings["read_mode"]))
-        form = "name"
-        if "identifier_format" in settings:
-            form = check_identifier_format(as_string(env, settings["identifier_format"]))
-        found = find_table(env.server, database.database, name, form)
-        check_read(env, found)
-        return Selection(Read(found))
+            check_read_mode(settings["read_mode"])
+        return check_identifier_format(settings.get("identifier_format", "name"))
 
     return run
 
