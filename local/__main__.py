@@ -36,6 +36,7 @@ def main() -> int:
         if os.geteuid() != 0:
             become_root(settings, command)
         os.chdir(REPOSITORY)
+        os.umask(0o022)
         return COMMANDS[command](settings)
     except (SettingsError, CannotStart) as problem:
         print(problem, file=sys.stderr)

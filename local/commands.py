@@ -199,7 +199,9 @@ def password(settings: LocalSettings) -> int:
         say("The database does not run; start it with: make run")
         return 1
     command = [sys.executable, "-m", "webapp", "user", "password", "admin"]
-    return subprocess.call(command, cwd=REPOSITORY, env=settings.environment())
+    return subprocess.call(
+        command, cwd=REPOSITORY, env=settings.environment(), **settings.owner.process_options()
+    )
 
 
 def purge(settings: LocalSettings) -> int:

@@ -34,6 +34,7 @@ class Process:
     up_timeout_s: float
     stop_timeout_s: float
     after_seed: bool = False
+    needs_root: bool = False
 
     def digest(self, environment: dict[str, str]) -> str:
         """Differs when the process would be started differently."""
@@ -66,6 +67,7 @@ def processes(settings: LocalSettings) -> list[Process]:
             lambda pid: host_pid(host) == pid,
             up_timeout_s=90,
             stop_timeout_s=HOST_STOP_TIMEOUT_S + 25,
+            needs_root=True,
         ),
         Process("engine", "engine", [*python, "engine"], None, 0, 20, after_seed=True),
         Process("webapp", "web pages", [*python, "webapp"], None, 0, 15, after_seed=True),

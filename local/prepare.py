@@ -39,6 +39,19 @@ def prepare(settings: LocalSettings, say: Callable[[str], None]) -> None:
     host = settings.kernel.host
     certificates.ensure(settings.data / "certs" / "default", [socket.gethostname(), host])
     make_demo(settings, say)
+    give_to_owner(settings)
+
+
+def give_to_owner(settings: LocalSettings) -> None:
+    """What the processes without root read and write; the hypervisor's and the logs stay root's."""
+    owner, data = settings.owner, settings.data
+    owner.give(data / name for name in ("db", "secrets", "ssh", "engine.lock"))
+    os.chown(data, owner.uid, owner.gid)
+    if not owner.can_enter(data):
+        raise CannotStart(
+            f"{owner.name}, who owns this checkout, may not walk through to {data}: set ISARD_DATA "
+            "to a folder that user can reach, or open the folders above it (chmod o+x)."
+        )
 
 
 def make_folders(settings: LocalSettings) -> None:

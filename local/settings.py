@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from db.settings import Settings
+from local.owner import Owner
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 HYPERVISOR_ID = "local"
@@ -64,6 +65,10 @@ class LocalSettings:
         return self.data / "host" / "etc/isard/ssh/ssh_host_ed25519_key.pub"
 
     @property
+    def owner(self) -> Owner:
+        return Owner.of(REPOSITORY)
+
+    @property
     def url(self) -> str:
         host = "127.0.0.1" if self.kernel.host in ("0.0.0.0", "::") else self.kernel.host  # noqa: S104
         return f"http://{f'[{host}]' if ':' in host else host}:{self.kernel.web_port}"
@@ -83,7 +88,7 @@ class LocalSettings:
             "PYTHONUNBUFFERED": "1",
         }
         kept = {key: value for key, value in os.environ.items() if key != FIRST_PASSWORD_VARIABLE}
-        return {**kept, **ours}
+        return {**kept, **self.owner.environment(), **ours}
 
     @staticmethod
     def from_environment() -> LocalSettings:

@@ -57,6 +57,7 @@ class Supervisor:
     def __init__(self, settings: LocalSettings) -> None:
         self._settings = settings
         self._environment = settings.environment()
+        self._as_owner = settings.owner.process_options()
         self._kept = [Kept(process) for process in processes(settings)]
         self._stop_asked = False
         self._wakeup = self._listen_to_signals()
@@ -130,6 +131,7 @@ class Supervisor:
                     stdout=log,
                     stderr=subprocess.PIPE,
                     timeout=SEED_TIMEOUT_S,
+                    **self._as_owner,
                 )
             if done.returncode == 0:
                 (self._settings.data / "db" / "seeded").touch()
@@ -154,6 +156,7 @@ class Supervisor:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                **({} if process.needs_root else self._as_owner),
             )
         known = identity.identify(child.pid, process.digest(self._environment))
         kept.handle = identity.open_process(known) if known else None
