@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from socket import IPPROTO_TCP, TCP_NODELAY
 from typing import Any
 
 import gevent
@@ -65,6 +66,8 @@ class Handler(WSGIHandler):
 
     def handle(self) -> None:
         self.socket.settimeout(SILENCE_S)
+        # An answer is sent in two pieces; without this the second waits for the first one's receipt.
+        self.socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         super().handle()
 
     def run_application(self) -> None:
