@@ -16,7 +16,7 @@ import orjson
 from db.embedded.datum import Datum
 from db.embedded.errors import QueryInterrupted, ReqlError, ResponseType
 from db.embedded.loop import Loop
-from db.embedded.results import rows_json
+from db.embedded.results import draw_batch, rows_json
 from db.embedded.wire import answer
 
 FEED_BATCH_ROWS: Final = 500
@@ -27,9 +27,19 @@ class Cursor:
 
     is_feed = False
 
-    def __init__(self, iterator: Iterator[Datum], most_rows: int | None) -> None:
+    def __init__(
+        self,
+        iterator: Iterator[Datum],
+        most_rows: int | None,
+        encode: Callable[[list[Datum]], bytes] = rows_json,
+    ) -> None:
         self.iterator = iterator
         self.most_rows = most_rows
+        self._encode = encode
+
+    def draw(self) -> tuple[bytes, bool]:
+        """The next batch as JSON rows, and whether the sequence has ended."""
+        return draw_batch(self.iterator, self.most_rows, self._encode)
 
     def close(self) -> None:
         close = getattr(self.iterator, "close", None)

@@ -111,7 +111,7 @@ def equal(a: Datum, b: Datum) -> bool:
 
 def _same_kinds(a: Datum, b: Datum) -> bool:
     kind = type(a)
-    if kind is str:
+    if kind is str or a is b:
         return True
     if kind is dict:
         return all(_same_kinds(value, b[key]) for key, value in a.items())

@@ -8,10 +8,12 @@ second gives. The session sends what these return.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, Final
 
 from db.embedded.datum import DATUM_TYPES, Datum, to_json
+from db.embedded.encoded import EncodedDocuments
 from db.embedded.env import Env
 from db.embedded.errors import QueryLogicError
 from db.embedded.sequences import ArraySelection, Grouped, Sequence, SingleSelection, value_kind
@@ -22,18 +24,16 @@ BATCH_S: Final = 0.3
 CHUNK_ROWS: Final = 128
 
 
-def draw_batch(iterator: Iterator[Datum], most_rows: int | None) -> tuple[bytes, bool]:
+def draw_batch(
+    iterator: Iterator[Datum], most_rows: int | None, rows_json: Callable[[list[Datum]], bytes]
+) -> tuple[bytes, bool]:
     """The next batch as JSON rows (no brackets), and whether the sequence has ended."""
     parts: list[bytes] = []
     size, count = 0, 0
     until = time.perf_counter() + BATCH_S
     while True:
         room = CHUNK_ROWS if most_rows is None else min(CHUNK_ROWS, most_rows - count)
-        chunk: list[Datum] = []
-        for row in iterator:
-            chunk.append(row)
-            if len(chunk) >= room:
-                break
+        chunk = list(islice(iterator, room))
         if chunk:
             part = rows_json(chunk)
             parts.append(part)
@@ -49,11 +49,16 @@ def rows_json(rows: list[Datum]) -> bytes:
     return to_json(rows)[1:-1]
 
 
+def documents_json(encoded: EncodedDocuments) -> Callable[[list[Datum]], bytes]:
+    """As `rows_json` for rows that are whole documents of a table."""
+    return lambda rows: b",".join(map(encoded.of, rows))
+
+
 def atom_json(env: Env, value: Any) -> bytes:
     """The one datum a query yields, as JSON."""
     if type(value) is SingleSelection:
-        value = value.row
-    elif isinstance(value, ArraySelection):
+        return env.server.store.encoded.of(value.row)
+    if isinstance(value, ArraySelection):
         value = env.collect(value.rows(env))
     elif type(value) is Grouped:
         return grouped_json(env, value)

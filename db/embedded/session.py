@@ -30,8 +30,8 @@ from db.embedded.errors import (
     ResourceLimitError,
     ResponseType,
 )
-from db.embedded.results import atom_json, draw_batch
-from db.embedded.sequences import ArraySelection, Sequence
+from db.embedded.results import atom_json, documents_json, rows_json
+from db.embedded.sequences import ArraySelection, Selection, Sequence
 from db.embedded.templates import prepare
 from db.embedded.values import feed_below
 from db.embedded.wire import QueryType, answer, failure
@@ -249,7 +249,9 @@ class Session:
             return
         feed = feed_below(rows)
         if feed is None:
-            self._next_batch(query, Cursor(iterator, most_rows))
+            whole = isinstance(rows, Selection)
+            encode = documents_json(self.server.store.encoded) if whole else rows_json
+            self._next_batch(query, Cursor(iterator, most_rows, encode))
             return
         cursor = FeedCursor(
             self.loop, query.token, iterator, most_rows, feed.notes(), self._sender(query)
@@ -265,7 +267,7 @@ class Session:
 
     def _next_batch(self, query: Query, cursor: Cursor) -> None:
         query.cursor = None
-        body, ended = draw_batch(cursor.iterator, cursor.most_rows)
+        body, ended = cursor.draw()
         if query.stopped:
             return
         if ended:

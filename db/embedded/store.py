@@ -26,6 +26,7 @@ from typing import Final, Protocol
 
 from db.embedded.datafile import open_database
 from db.embedded.datum import Datum
+from db.embedded.encoded import EncodedDocuments
 
 log = logging.getLogger("db.embedded.store")
 
@@ -74,6 +75,7 @@ class Store:
 
     def __init__(self, folder: Path, ring: Callable[[], None]) -> None:
         self.path = folder / "reql.sqlite"
+        self.encoded = EncodedDocuments()
         self._ring = ring
         self._file = open_database(self.path)
         self._condition = threading.Condition()

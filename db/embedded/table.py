@@ -162,10 +162,14 @@ class Table:
         stored = None if new is None else storable(new)
         old = self.documents.get(key)
         self._place(key, old, new)
+        if stored is not None:
+            self.store.encoded.keep(new, stored)
         self.store.record(Change(self, key, old, new, stored), hard)
 
     def _place(self, key: bytes, old: Datum, new: Datum) -> None:
         self._snapshot = None
+        if old is not None:
+            self.store.encoded.forget(old)
         if new is None:
             if old is None:
                 return
