@@ -17,6 +17,7 @@ from webapp.auth.guards import current_user
 from webapp.extensions import Backend
 from webapp.services.health import LeaseWatch
 from webapp.settings import WebSettings
+from webapp.viewers import portal
 
 
 def create_app(settings: WebSettings, database: Database) -> Flask:
@@ -33,6 +34,8 @@ def create_app(settings: WebSettings, database: Database) -> Flask:
     api.register(app)
     views.register(app)
     realtime.register(app)
+    if settings.viewer_path:
+        app.register_blueprint(portal.blueprint)
     if settings.trusted_proxies:
         count = settings.trusted_proxies
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]

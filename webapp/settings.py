@@ -8,6 +8,7 @@ variable only where two installations really differ. Made by `__main__` and the 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,10 @@ class WebSettings:
     kernel: Settings
     trusted_proxies: int
     """How many reverse proxies stand in front and set X-Forwarded-*: 0 believes none of it."""
+    viewer_path: str = ""
+    """Where a reverse proxy in front takes viewers' websockets for every hypervisor, as
+    `<path>/<hypervisor id>`; empty where browsers go straight to the hypervisors.
+    """
     body_max_bytes: int = 64 * 1024
     session_idle_s: int = 12 * 3600
     token_life_s: int = 30 * 24 * 3600
@@ -46,6 +51,7 @@ class WebSettings:
         return WebSettings(
             kernel=Settings.from_environment(env),
             trusted_proxies=_read_count(env, "ISARD_TRUSTED_PROXIES"),
+            viewer_path=_read_path(env, "ISARD_VIEWER_PATH"),
         )
 
 
@@ -54,3 +60,10 @@ def _read_count(env: Mapping[str, str], name: str) -> int:
     if not text.isdigit() or int(text) > 9:
         raise SettingsError(f"{name} must be a number between 0 and 9, not {text!r}.")
     return int(text)
+
+
+def _read_path(env: Mapping[str, str], name: str) -> str:
+    text = env.get(name) or ""
+    if not re.fullmatch(r"(/[a-z0-9-]+)*", text):
+        raise SettingsError(f"{name} must be a path such as /viewers, not {text!r}.")
+    return text

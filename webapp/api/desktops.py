@@ -95,7 +95,7 @@ def delete_desktop(user: Person, desktop_id: str) -> dict[str, Any]:
 def open_viewer(user: Person, desktop_id: str, body: OpenViewer) -> dict[str, Any]:
     """Connect a VNC client in the browser to `url` within half a minute."""
     return browser.open_viewer(
-        user, desktop_id, host=origins.host_of_request(), is_secure=request.is_secure
+        user, desktop_id, host=origins.address_of_request(), is_secure=request.is_secure
     )
 
 

@@ -17,7 +17,8 @@ from db.states import Action
 from webapp.auth.permissions import Person
 from webapp.extensions import backend, database
 from webapp.services import audit, desktops
-from webapp.tidy import as_iso, as_mapping, as_text
+from webapp.settings import WebSettings
+from webapp.tidy import Row, as_iso, as_mapping, as_text
 from webapp.viewers import origins, tickets
 
 
@@ -31,7 +32,8 @@ class Console:
 
 
 def open_viewer(user: Person, desktop_id: str, *, host: str, is_secure: bool) -> dict[str, Any]:
-    """{url, expires_at, password, page}. `host` is the name the browser reached us by.
+    """{url, expires_at, password, page}. `host` is what the browser reached us by,
+    with the port.
 
     Raises 404, or 409 where the desktop has no screen now.
     """
@@ -42,7 +44,6 @@ def open_viewer(user: Person, desktop_id: str, *, host: str, is_secure: bool) ->
     if hypervisor is None:
         raise Conflict("HypervisorGone", "The host it ran on has been removed.")
     settings = backend().settings
-    name, port = origins.viewer_address(hypervisor.get("viewer"), settings.kernel.viewer_port, host)
     ticket = tickets.sign(
         settings.ticket_keys_dir,
         hypervisor=console.hypervisor,
@@ -51,13 +52,24 @@ def open_viewer(user: Person, desktop_id: str, *, host: str, is_secure: bool) ->
         life_s=settings.ticket_life_s,
     )
     audit.record(user.actor, "desktop.view", f"domain/{desktop_id}")
-    scheme = "wss" if is_secure else "ws"
+    door = _find_door(settings, hypervisor, host=host, is_secure=is_secure)
     return {
-        "url": f"{scheme}://{name}:{port}/websockify?token={ticket.token}",
+        "url": f"{door}?token={ticket.token}",
         "expires_at": as_iso(datetime.fromtimestamp(ticket.expires_at_s, UTC)),
         "password": console.password,
         "page": f"/desktops/{desktop_id}/viewer",
     }
+
+
+def _find_door(settings: WebSettings, hypervisor: Row, *, host: str, is_secure: bool) -> str:
+    """The websocket's URL: the hypervisor's own proxy, or ours in front that leads to it."""
+    scheme = "wss" if is_secure else "ws"
+    if settings.viewer_path:
+        return f"{scheme}://{host}{settings.viewer_path}/{hypervisor['id']}"
+    name, port = origins.viewer_address(
+        hypervisor.get("viewer"), settings.kernel.viewer_port, origins.name_of(host)
+    )
+    return f"{scheme}://{name}:{port}/websockify"
 
 
 def _find_console(desktop_id: str) -> Console:

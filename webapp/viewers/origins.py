@@ -15,7 +15,7 @@ from rethinkdb.errors import ReqlError
 
 from db.connection import r
 from db.errors import DatabaseUnavailable
-from webapp.extensions import database
+from webapp.extensions import backend, database
 from webapp.tidy import as_mapping, as_text
 
 KEEP_S = 5.0
@@ -26,7 +26,18 @@ _kept: dict[int, tuple[float, list[tuple[str | None, int]]]] = {}
 
 def host_of_request() -> str:
     """The host name the browser used, without the port; an IPv6 address in brackets."""
-    host = request.host
+    return name_of(request.host)
+
+
+def address_of_request() -> str:
+    """The same with the port, where there is one."""
+    name, host = host_of_request(), request.host
+    port = host[len(name) + 1 :]
+    return f"{name}:{port}" if host.startswith(f"{name}:") and port.isdigit() else name
+
+
+def name_of(host: str) -> str:
+    """A host's name without the port."""
     name = host[: host.rindex("]") + 1] if host.startswith("[") else host.partition(":")[0]
     return name if _HOST.fullmatch(name) else "127.0.0.1"
 
@@ -49,6 +60,8 @@ def for_page() -> list[str]:
     host = host_of_request()
     own = f"{scheme}://{request.host}" if _HOST.match(request.host) else ""
     proxies = {f"{scheme}://{name or host}:{port}" for name, port in _proxies()}
+    if backend().settings.viewer_path:
+        proxies = set()
     return ["'self'", *filter(None, [own]), *sorted(proxies)]
 
 
