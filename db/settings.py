@@ -42,12 +42,23 @@ class Settings:
             db_host=env.get("ISARD_DB_HOST") or "127.0.0.1",
             db_port=read_port(env, "ISARD_DB_PORT", 28015),
             db_user=env.get("ISARD_DB_USER") or "admin",
-            db_password=env.get("ISARD_DB_PASSWORD") or "",
+            db_password=read_secret(env, "ISARD_DB_PASSWORD"),
             db_name=env.get("ISARD_DB_NAME") or DATABASE_NAME,
             web_port=read_port(env, "ISARD_WEB_PORT", 8080),
             viewer_port=read_port(env, "ISARD_VIEWER_PORT", 6080),
             ssh_port=read_port(env, "ISARD_SSH_PORT", 2022),
         )
+
+
+def read_secret(env: Mapping[str, str], name: str) -> str:
+    """From the variable, or from the file that `<name>_FILE` names, as containers are given it."""
+    file = env.get(f"{name}_FILE")
+    if env.get(name) or not file:
+        return env.get(name) or ""
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(f"{name}_FILE: {file} cannot be read ({error.strerror}).") from error
 
 
 def read_port(env: Mapping[str, str], name: str, default: int) -> int:
