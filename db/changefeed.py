@@ -126,7 +126,7 @@ def _one_feed(
             raise ReqlDriverError(str(change["error"]))
         if "state" in change:
             if change["state"] == "ready" and listing is not None:
-                for gone in sorted(known - listing):
+                for gone in sorted(known - listing, key=str):
                     yield Removed(gone)
                 known.clear()
                 known.update(listing)
@@ -135,13 +135,20 @@ def _one_feed(
             continue
         new, old = change.get("new_val"), change.get("old_val")
         if new is not None:
-            (known if listing is None else listing).add(new["id"])
+            (known if listing is None else listing).add(identify(new))
             yield Listed(new) if listing is not None and old is None else Changed(new)
         elif old is not None:
-            known.discard(old["id"])
+            gone = identify(old)
+            known.discard(gone)
             if listing is not None:
-                listing.discard(old["id"])
-            yield Removed(old["id"])
+                listing.discard(gone)
+            yield Removed(gone)
+
+
+def identify(row: dict[str, Any]) -> Any:
+    """The row's id as something that can be remembered: a script may have made it a list."""
+    row_id = row["id"]
+    return repr(row_id) if isinstance(row_id, list) else row_id
 
 
 def _pause(failures: int, stopped: Callable[[], bool], on_beat: Callable[[], None] | None) -> int:

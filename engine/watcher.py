@@ -82,7 +82,10 @@ class Watcher:
             ):
                 match event:
                     case Listed(row) | Changed(row):
-                        TABLES[table][0](self, row, isinstance(event, Listed))
+                        if isinstance(row["id"], Hashable):
+                            TABLES[table][0](self, row, isinstance(event, Listed))
+                        else:
+                            log.error("row_with_impossible_id", table=table, id=repr(row["id"]))
                     case Removed(row_id):
                         TABLES[table][1](self, row_id)
                     case Synced():
@@ -93,9 +96,6 @@ class Watcher:
         return run
 
     def _put_domain(self, row: dict[str, Any], listed: bool) -> None:
-        if not isinstance(row["id"], Hashable):
-            log.error("row_with_impossible_id", table="domains", id=repr(row["id"]))
-            return
         change = self.domains.put(row)
         key = Key("domain", row["id"])
         if listed and is_quiet(row):

@@ -52,6 +52,7 @@ class World:
         self._shutdown_timeout_s = shutdown_timeout_s
         self.hosts: dict[str, LabHost] = {}
         self.engines: list[ManagedProcess] = []
+        self.template = ""
 
     def __enter__(self) -> World:
         self.lab.__enter__()
@@ -157,7 +158,7 @@ class World:
 
     def add_domain(self, kind: str, origin: dict[str, Any], **more: Any) -> str:
         """A row as a script would insert it: no `observed`, the least of everything."""
-        domain_id = str(uuid.uuid4())
+        domain_id = str(more.pop("id", None) or uuid.uuid4())
         row = {
             "id": domain_id,
             "kind": kind,
@@ -197,7 +198,8 @@ class World:
         return dict(row)
 
     def observed(self, domain_id: str) -> dict[str, Any]:
-        return dict(self.row(domain_id).get("observed") or {})
+        observed = self.row(domain_id).get("observed")
+        return dict(observed) if isinstance(observed, dict) else {}
 
     def wait_for(
         self, domain_id: str, state: str, *, timeout_s: float = START_TIMEOUT_S, **fields: Any
