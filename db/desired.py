@@ -53,6 +53,7 @@ def wish_domain(
         "domains",
         domain_id,
         {"desired": r.literal(fields), "accessed_at": r.now()},
+        repeats=state is Desired.DELETED,
     )
 
 
@@ -92,7 +93,11 @@ def wish_hypervisor(
     """Also the way to have the checks run again at once: repeat the wish `enabled`."""
     fields = wish_fields(state, by, force)
     return _update_unless_deleted(
-        database, "hypervisors", hypervisor_id, {"desired": r.literal(fields)}
+        database,
+        "hypervisors",
+        hypervisor_id,
+        {"desired": r.literal(fields)},
+        repeats=state is HypervisorDesired.DELETED,
     )
 
 
@@ -105,15 +110,24 @@ def edit_hypervisor(
 
 
 def _update_unless_deleted(
-    database: Database, table: str, row_id: str, changes: dict[str, Any]
+    database: Database, table: str, row_id: str, changes: dict[str, Any], *, repeats: bool = False
 ) -> dict[str, Any]:
+    """`repeats`: the change is the wish `deleted` itself, which may be asked for again."""
+
+    def being_deleted(row: Any) -> Any:
+        # A script may have made `desired` anything.
+        desired = row["desired"].default(None)
+        state = r.branch(desired.type_of().eq("OBJECT"), desired["state"].default(""), "")
+        return state.eq(Desired.DELETED.value)
+
+    def change(row: Any) -> Any:
+        return changes if repeats else r.branch(being_deleted(row), {}, changes)
+
     answer = database.run(
         r.table(table)
         .get(row_id)
         .update(
-            lambda row: r.branch(
-                row["desired"]["state"].default("").eq(Desired.DELETED.value), {}, changes
-            ),
+            change,
             durability="hard",
             return_changes="always",
         )
@@ -123,6 +137,12 @@ def _update_unless_deleted(
     if answer["errors"]:
         raise Conflict("Refused", str(answer["first_error"]))
     row = answer["changes"][0]["new_val"]
-    if answer["unchanged"] and (row.get("desired") or {}).get("state") == Desired.DELETED:
+    desired = row.get("desired")
+    if (
+        not repeats
+        and answer["unchanged"]
+        and isinstance(desired, dict)
+        and desired.get("state") == Desired.DELETED
+    ):
         raise Conflict("BeingDeleted", "It is being deleted: nothing else can be asked of it.")
     return dict(row)

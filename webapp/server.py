@@ -66,7 +66,8 @@ class Handler(WSGIHandler):
 
     def handle(self) -> None:
         self.socket.settimeout(SILENCE_S)
-        # An answer is sent in two pieces; without this the second waits for the first one's receipt.
+        # An answer is sent in two pieces; without this the second waits for the first one's
+        # receipt.
         self.socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         super().handle()
 

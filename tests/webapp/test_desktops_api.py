@@ -379,12 +379,7 @@ def test_people_see_no_paths_hosts_ports_or_commands(ana: Api, rows: Rows) -> No
         {"observed": "started"},
         {"observed": {"state": ["started"], "failure": 5, "activity": [1], "disks": {"a": 1}}},
         {"observed": {"state": "started", "for": "x", "reason": {"a": 1}, "message": 5}},
-        pytest.param(
-            {"desired": "started"},
-            marks=pytest.mark.xfail(
-                strict=True, reason="db.desired looks into a `desired` that is no object"
-            ),
-        ),
+        {"desired": "started"},
         {"desired": {"state": "exploded", "at": "now", "by": [1], "force": {"x": 1}}},
         {"desired": {"state": {"a": 1}}},
         {"origin": "x", "parents": 3, "allowed": "everybody", "created_at": "yesterday"},
