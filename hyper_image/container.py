@@ -141,8 +141,8 @@ def provide_demo_image() -> None:
 
 def health() -> int:
     """0 if libvirt, sshd and the viewer proxy answer. Prints what does not."""
-    if not services.is_answering():
-        raise CannotRun("libvirtd or sshd does not answer.")
+    if not (configuration.RUN / "sshd.pid").exists():
+        raise CannotRun("sshd does not run.")
     try:
         virsh = subprocess.run(
             [*guests.VIRSH, "version"],

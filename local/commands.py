@@ -17,10 +17,15 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from rethinkdb.errors import ReqlError
+
+from db.connection import Database, r
+from db.errors import DatabaseUnavailable
+from db.settings import Settings
 from local import identity
 from local.plan import processes
 from local.prepare import CannotStart, check_ports, prepare
-from local.settings import FIRST_PASSWORD_VARIABLE, REPOSITORY, LocalSettings
+from local.settings import FIRST_PASSWORD_VARIABLE, HYPERVISOR_ID, REPOSITORY, LocalSettings
 from local.supervisor import end, pid_file, write_progress
 
 ONLINE_TIMEOUT_S = 300.0
@@ -67,14 +72,33 @@ def wait_until_online(
         if is_online:
             say_welcome(settings)
             return 0
-        step, problem = read_progress(settings)
-        line = problem or (f"{step}: {missing}" if missing and step.startswith("waiting") else step)
+        line = waiting_line(settings, missing)
         if line and line != shown:
             shown = line
             say(f"  … {line}")
         time.sleep(LOOK_EVERY_S)
     say(f"Not everything is up after {ONLINE_TIMEOUT_S:.0f} seconds; it goes on. See: make logs")
     return 1
+
+
+def waiting_line(settings: LocalSettings, missing: str) -> str:
+    """What is being done now, or what is wrong; of the hypervisor, what the engine says of it."""
+    step, problem = read_progress(settings)
+    if problem or not (missing and step.startswith("waiting")):
+        return problem or step
+    return (missing == "hypervisor" and hypervisor_message(settings)) or f"waiting for: {missing}"
+
+
+def hypervisor_message(settings: LocalSettings) -> str:
+    """From its row; nothing where the database does not answer."""
+    database = Database(Settings.from_environment(settings.environment()))
+    message = r.table("hypervisors").get(HYPERVISOR_ID)["observed"]["message"]
+    try:
+        return str(database.run(message.default("")) or "")
+    except (DatabaseUnavailable, ReqlError):
+        return ""
+    finally:
+        database.close()
 
 
 def say_welcome(settings: LocalSettings) -> None:

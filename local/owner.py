@@ -57,7 +57,7 @@ class Owner:
         return done.returncode == 0
 
     def give(self, places: Iterable[Path]) -> None:
-        """Make this user the owner of files and folders with all in them; links are not followed."""
+        """Make this user the owner of files, and of folders with all in them; links stay."""
         for place in places:
             if place.exists():
                 self._give_one(place)

@@ -23,8 +23,9 @@ HOST_STOP_TIMEOUT_S = 12.0
 
 @dataclass(frozen=True)
 class Process:
-    """`is_up` says that the next one may start; None: at once. It must be up within
-    `up_timeout_s`.
+    """`is_up`, given the process number: far enough for the first rows to be made; None: nothing
+    waits for it. `up_timeout_s`: from then on its not being up is worth a word. `after_seed`: needs
+    the first rows. What does not need root runs as the owner of the checkout.
     """
 
     name: str

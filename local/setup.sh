@@ -9,6 +9,7 @@
 set -eu
 
 purpose=${1:-run}
+PATH=$PATH:/usr/sbin:/sbin  # programs of the system are looked for, whoever asks
 cd "$(dirname "$0")/.."
 
 say() { printf '%s\n' "$*"; }

@@ -28,7 +28,7 @@ def main() -> int:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     sys.setrecursionlimit(20_000)
-    password = os.environ.pop("ISARD_DB_PASSWORD", None)
+    password = os.environ.pop("ISARD_DB_PASSWORD", "") or None
     try:
         lock = claim_folder(options.data)
         server = Server(options.data, options.host, options.port, password)

@@ -47,6 +47,11 @@ class Credential:
             hmac.digest(salted, b"Server Key", "sha256"),
         )
 
+    def is_of(self, password: str) -> bool:
+        """True if this was made of that password."""
+        salted = hashlib.pbkdf2_hmac("sha256", password.encode(), self.salt, self.iterations)
+        return hmac.compare_digest(hmac.digest(salted, b"Server Key", "sha256"), self.server_key)
+
     def as_row(self) -> dict[str, Any]:
         return {
             "salt": base64.b64encode(self.salt).decode(),
@@ -99,7 +104,10 @@ class Handshake:
         """What to send after consuming as much of the buffer as belongs to the handshake."""
         replies: list[bytes] = []
         while not self.done:
-            reply = self._step(buffer)
+            try:
+                reply = self._step(buffer)
+            except Refused as refused:
+                raise Refused(b"".join(replies) + refused.reply) from None
             if reply is None:
                 break
             replies.append(reply)

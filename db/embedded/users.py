@@ -54,6 +54,8 @@ class Users:
     def prepare(self, password: str | None) -> None:
         """`admin` exists; a password given at start is its password from now on."""
         if password is not None:
-            self.set_password(ADMIN, password)
+            known = self.credential(ADMIN)
+            if known is None or not known.is_of(password):
+                self.set_password(ADMIN, password)
         elif not self.exists(ADMIN):
             self.set_password(ADMIN, None)

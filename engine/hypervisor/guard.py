@@ -5,6 +5,7 @@ When the engine dies, sshd closes that input, the watcher sees its end and stops
 nothing is left to run twice. Where the link is cut silently, the command ends by its limit, and
 until then the lock makes its successor wait. A lock file may be removed by its holder (delete
 does), so after waiting the file is looked at again: a lock on a removed file protects nothing.
+The command is told to stop again and again: between fork and exec a shell's child swallows signals.
 """
 
 from __future__ import annotations
@@ -18,24 +19,25 @@ GUARD = """
 lock=$1 wait=$2 limit=$3; shift 3
 exec 3<&0
 me=$$
-( read -r line <&3; kill -TERM "$me" ) >/dev/null 2>&1 &
-watcher=$!
-child=
 end() {
   trap "" TERM
-  [ -n "$child" ] && kill -TERM "$child" 2>/dev/null && wait "$child"
+  job=$!
+  while kill -TERM "$job"; do sleep 0.1; done >/dev/null 2>&1 &
+  wait "$job"
   exit 143
 }
 trap end TERM
+( read -r line <&3; kill -TERM "$me" ) >/dev/null 2>&1 &
+watcher=$!
 while :; do
   { command exec 9>>"$lock"; } 2>/dev/null || { kill "$watcher"; exit 73; }
-  flock -E 75 -w "$wait" 9 & child=$!
-  wait "$child" || { status=$?; kill "$watcher"; exit "$status"; }
+  flock -E 75 -w "$wait" 9 &
+  wait "$!" || { status=$?; kill "$watcher"; exit "$status"; }
   held=$(stat -L -c %i -- /proc/self/fd/9 2>/dev/null)
   [ "$held" = "$(stat -c %i -- "$lock" 2>/dev/null)" ] && break
 done
-timeout -k 5 "$limit" "$@" </dev/null & child=$!
-wait "$child"; status=$?
+timeout -k 5 "$limit" "$@" </dev/null &
+wait "$!"; status=$?
 kill "$watcher"
 exit "$status"
 """

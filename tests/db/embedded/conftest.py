@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rethinkdb import RethinkDB
 from rethinkdb.errors import ReqlError
+
+from tests.servers import EmbeddedServer
 
 r = RethinkDB()
 
@@ -69,3 +72,21 @@ def refusal(reql: Run) -> Callable[..., tuple[str, str]]:
         return type(caught.value).__name__, str(caught.value.message).splitlines()[0]
 
     return refuse
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
+    """A server of its own for a test that stops, kills, limits or breaks it."""
+    own = EmbeddedServer(tmp_path / "reql")
+    own.start()
+    yield own
+    own.stop()
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """An embedded server for a module's tests, whatever RETHINKDB_URL says."""
+    shared = EmbeddedServer(tmp_path_factory.mktemp("embedded") / "reql")
+    shared.start()
+    yield shared
+    shared.stop()
