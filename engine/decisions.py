@@ -157,6 +157,11 @@ class CreateDisks:
 
 
 @dataclass(frozen=True)
+class Renew:
+    """What was reached was lost: the wish is as good as new, and is carried out again."""
+
+
+@dataclass(frozen=True)
 class Start:
     hypervisor: str
 
@@ -214,6 +219,7 @@ Action = (
     | Hold
     | Wait
     | CreateDisks
+    | Renew
     | Start
     | Resume
     | Suspend
@@ -401,7 +407,7 @@ def _start_or_stay(case: _Case) -> Action:
         allowed_at = started_at + timedelta(seconds=RESTART_PAUSE_S)
         if case.now < allowed_at:
             return Rest(until=allowed_at)
-    return _start(case)
+    return Renew()
 
 
 def _start(case: _Case) -> Action:

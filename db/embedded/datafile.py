@@ -88,6 +88,13 @@ def _create(path: Path) -> None:
     os.close(folder)
 
 
+def _read_only(path: Path) -> str:
+    """How to open the file so that not even an empty log is left beside it."""
+    wal = path.with_name(path.name + "-wal")
+    has_log = wal.exists() and wal.stat().st_size > 0
+    return f"{path.absolute().as_uri()}?mode=ro" + ("" if has_log else "&immutable=1")
+
+
 def _check(path: Path) -> None:
     """Refuse a file that is not ours, too new, or damaged, without writing to it."""
     with path.open("rb") as file:
@@ -98,7 +105,7 @@ def _check(path: Path) -> None:
             "torn, or something else). It was left as it is: restore a backup or move it away."
         )
     try:
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+        connection = sqlite3.connect(_read_only(path), uri=True, isolation_level=None)
         try:
             application = connection.execute("PRAGMA application_id").fetchone()[0]
             version = connection.execute("PRAGMA user_version").fetchone()[0]

@@ -27,6 +27,7 @@ from engine.decisions import (
     Hold,
     PowerOff,
     RemoveRow,
+    Renew,
     Rest,
     Resume,
     Start,
@@ -114,6 +115,9 @@ class DomainReconciler:
                 return self._fail(reading, decision, Terminal(reason, message))
             case CreateDisks(disk_ids):
                 self._disks.create(reading, decision, disk_ids, lane)
+                return None
+            case Renew():
+                self._write(reading, decision, {"renewed": True})
                 return None
             case Start(hypervisor):
                 return self._power.start(reading, decision, hypervisor, lane)

@@ -35,6 +35,8 @@ class Changes:
     """What a step makes of `observed`. A field left at KEEP stays as it was."""
 
     finished: Wish | None = None
+    renewed: bool = False
+    """The wish counts as new again."""
     activity: Any = ...
     failure: Any = ...
     reason: Any = ...
@@ -67,6 +69,8 @@ def compose(
     if changes.finished is not None:
         new["for"] = {"state": changes.finished.state.value, "at": changes.finished.at}
         new |= {"activity": None, "failure": None}
+    if changes.renewed:
+        new["for"] = None
     for key in (
         "activity",
         "failure",

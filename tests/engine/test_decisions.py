@@ -23,6 +23,7 @@ from engine.decisions import (
     Knowledge,
     PowerOff,
     RemoveRow,
+    Renew,
     Rest,
     Resume,
     Start,
@@ -363,7 +364,7 @@ def test_restart_on_failure_starts_again_after_a_pause(reason: Reason) -> None:
     row["restart_on_failure"] = True
     facts = dataclasses.replace(FACTS_OF[Observed.STOPPED], placement=Placed(HOST))
     row["observed"]["started_at"] = NOW - timedelta(minutes=5)
-    assert decide(row, facts, NOW).action == Start(HOST)
+    assert decide(row, facts, NOW).action == Renew()
     row["observed"]["started_at"] = NOW - timedelta(seconds=10)
     assert decide(row, facts, NOW).action == Rest(until=NOW + timedelta(seconds=50))
 
