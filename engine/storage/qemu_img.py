@@ -8,6 +8,7 @@ from outside are judged before they are copied. Called by engine.storage.disks.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ def check(path: str) -> list[str]:
 
 def to_bytes(size_gib: float) -> int:
     """Whole sectors, rounded up. Raises ValueError."""
-    size = -(-round(size_gib * GIB) // SECTOR) * SECTOR
+    size = -(-math.ceil(size_gib * GIB) // SECTOR) * SECTOR
     if size <= 0:
         raise ValueError(f"{size_gib} GiB is no size for a disk")
     return size

@@ -29,8 +29,9 @@ def api(product: Product) -> Api:
     return Api(product.url)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """Closed before other tests open theirs: one process can drive only one at a time."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=list(CHROMIUM_FLAGS), timeout=60_000
