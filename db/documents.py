@@ -155,6 +155,102 @@ class DiskRecord(TypedDict, total=False):
     at: datetime
 
 
+class ProgressField(TypedDict, total=False):
+    """How far long work is. What is not known is left out."""
+
+    percent: float
+    bytes: int
+    total_bytes: int
+    speed_bytes_s: float
+    eta_s: float
+
+
+class ObservedMedia(TypedDict, total=False):
+    state: str
+    """One of states.MediaState."""
+    activity: ActivityField | None
+    progress: ProgressField | None
+    path: str | None
+    pool: str
+    size: int
+    """Bytes on disk, once available."""
+    sha256: str | None
+    reason: str | None
+    message: str | None
+    failure: FailureField | None
+    for_: Any
+    epoch: int
+    at: datetime
+
+
+class Media(TypedDict, total=False):
+    """Table `media`: ISO and floppy images and disk images, downloaded by a disk host or uploaded
+    through webapp. File: `<pool path of media>/<id>/<id>.<iso|img|qcow2>`.
+    """
+
+    id: str
+    kind: str
+    """iso | floppy | disk"""
+    name: str
+    description: str
+    user: str
+    group: str
+    category: str
+    pool: str
+    created_at: datetime
+    source: dict[str, Any]
+    """{"url": text, "sha256": text?} | {"upload": id of a spooled file, "size": bytes}"""
+    allowed: dict[str, Any]
+    desired: DesiredField
+    """state: available | deleted"""
+    observed: ObservedMedia
+
+
+class ObservedTask(TypedDict, total=False):
+    state: str
+    """One of states.TaskState."""
+    step: str
+    progress: ProgressField | None
+    reason: str | None
+    message: str | None
+    failure: FailureField | None
+    hypervisor: str | None
+    result: dict[str, Any]
+    started_at: datetime | None
+    at: datetime
+    epoch: int
+
+
+class Task(TypedDict, total=False):
+    """Table `tasks`: one-shot orders with progress. Made by webapp or a script, done once by the
+    engine; `target` is the id of the domain or the medium it works on.
+    """
+
+    id: str
+    kind: str
+    target: str
+    args: dict[str, Any]
+    user: str
+    created_at: datetime
+    desired: DesiredField
+    """state: done | cancelled"""
+    observed: ObservedTask
+
+
+class Enrolment(TypedDict, total=False):
+    """Table `enrolments` (secret): a new host's one-time password, sealed for the engine alone.
+    Written by webapp or script, opened by the engine, gone within two minutes.
+    """
+
+    id: str
+    """The hypervisor's."""
+    sealed: bytes
+    fingerprint: str | None
+    by: Any
+    at: datetime
+    expires_at: datetime
+
+
 class HypervisorCheck(TypedDict, total=False):
     name: str
     title: str

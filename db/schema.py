@@ -41,6 +41,10 @@ TABLES: dict[str, dict[str, Index]] = {
         "template": lambda row: row["origin"]["template"],
     },
     "disks": {"domain": None},
+    "media": {"user": None},
+    "tasks": {"target": None},
+    "os_profiles": {},
+    "enrolments": {},
     "consoles": {},
     "hypervisors": {},
     "hypervisors_pools": {},
@@ -50,12 +54,14 @@ TABLES: dict[str, dict[str, Index]] = {
     "interests": {},
     "domain_stats": {},
     "hypervisor_stats": {},
+    "domain_windows": {"domain": None},
+    "hypervisor_windows": {"hypervisor": None},
     "events": {"target": None, "at": None},
     "engine": {},
     "orphans": {},
 }
 
-SECRET_TABLES = frozenset({"credentials", "api_tokens", "consoles"})
+SECRET_TABLES = frozenset({"credentials", "api_tokens", "consoles", "enrolments"})
 """What no scripter's account may read."""
 
 Upgrade = Callable[[Database], None]

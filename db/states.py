@@ -86,6 +86,34 @@ class HypervisorState(StrEnum):
     ERROR = "error"
 
 
+class MediaDesired(StrEnum):
+    AVAILABLE = "available"
+    DELETED = "deleted"
+
+
+class MediaState(StrEnum):
+    """What a medium is. `absent`: nothing of it is on any storage yet."""
+
+    ABSENT = "absent"
+    DOWNLOADING = "downloading"
+    AVAILABLE = "available"
+    FAILED = "failed"
+    DELETING = "deleting"
+
+
+class TaskDesired(StrEnum):
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
+class TaskState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
 class Reason(StrEnum):
     """Why something is as it is: `observed.reason` and `observed.failure.reason`. One CamelCase
     word each.

@@ -20,8 +20,10 @@ log = get_logger(__name__)
 
 IDLE_WORKER_S = 30.0
 GENERAL = "general"
-LANE_SIZES = {"general": 4, "power": 4, "disks": 3}
-"""Workers by the lane's first word: `general`, `power/<host>`, `disks/<host>`."""
+LANE_SIZES = {"general": 4, "power": 4, "disks": 3, "tasks": 2, "downloads": 3}
+"""Workers by the lane's first word: `general`, `power/<host>`, `disks/<host>` for what takes
+seconds, `tasks/<host>` and `downloads/<host>` for what may take hours.
+"""
 
 Job = Callable[[], None]
 
@@ -32,6 +34,18 @@ def power_lane(hypervisor: str) -> str:
 
 def disk_lane(hypervisor: str) -> str:
     return f"disks/{hypervisor}"
+
+
+def task_lane(hypervisor: str) -> str:
+    return f"tasks/{hypervisor}"
+
+
+def download_lane(hypervisor: str) -> str:
+    return f"downloads/{hypervisor}"
+
+
+def lanes_of(hypervisor: str) -> tuple[str, ...]:
+    return tuple(f"{kind}/{hypervisor}" for kind in LANE_SIZES if kind != GENERAL)
 
 
 @dataclass(frozen=True)
@@ -59,7 +73,7 @@ class Executor:
     def drop(self, hypervisor: str) -> None:
         """Forget a host's lanes when nothing waits there: hypervisors come and go."""
         with self._lock:
-            for lane in (power_lane(hypervisor), disk_lane(hypervisor)):
+            for lane in lanes_of(hypervisor):
                 if lane in self._lanes and self._lanes[lane].is_idle():
                     del self._lanes[lane]
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import gevent
@@ -24,6 +25,7 @@ from webapp import payloads
 from webapp.auth.permissions import Person, can_see_desktop
 from webapp.auth.sessions import person_of_row
 from webapp.extensions import socketio
+from webapp.realtime.lists import LISTINGS, Listing
 from webapp.realtime.rooms import ADMINS, connections, room_of
 from webapp.tidy import as_iso
 
@@ -46,16 +48,20 @@ class Feeds:
     def __init__(self, app: Flask, database: Database) -> None:
         self._app, self._database = app, database
         self._greenlets: list[gevent.Greenlet] = []
-        self._desktops, self._hypervisors, self._shots = Heard(), Heard(), Heard()
+        self._desktops, self._shots = Heard(), Heard()
+        self._lists = {listing: Heard() for listing in LISTINGS}
         self._is_stopped = False
 
     def start(self) -> None:
         """Begin to follow. The pages' lists come when the first listings are complete."""
         tables: dict[str, tuple[Callable[[Event], None], Callable[[Any], Any] | None]] = {
             "domains": (self._on_domain, None),
-            "hypervisors": (self._on_hypervisor, None),
             "thumbnails": (self._on_thumbnail, lambda table: table.pluck("id", "at")),
             "users": (self._on_user, None),
+        }
+        tables |= {
+            listing.table: (partial(self._on_listed, listing), listing.select)
+            for listing in LISTINGS
         }
         for table, (handle, select) in tables.items():
             self._greenlets.append(gevent.spawn(self._follow, table, handle, select))
@@ -68,8 +74,9 @@ class Feeds:
         """The lists as they are now, to one connection. What is not whole yet comes when it is."""
         if self._desktops.is_whole:
             socketio.emit("desktops.list", self._desktops_for(person), to=sid)
-        if person.is_admin and self._hypervisors.is_whole:
-            socketio.emit("hypervisors.list", self._hypervisors_list(), to=sid)
+        for listing, heard in self._lists.items():
+            if heard.is_whole:
+                self._send_list(listing, sid, person)
 
     def can_see(self, person: Person, desktop_id: str) -> bool:
         row = self._desktops.rows.get(desktop_id)
@@ -141,20 +148,41 @@ class Feeds:
             skip = connections.admin_sids(owner)
             socketio.emit(event, payload, to=room_of(owner), skip_sid=skip)
 
-    def _on_hypervisor(self, event: Event) -> None:
-        heard = self._hypervisors
+    def _on_listed(self, listing: Listing, event: Event) -> None:
+        heard = self._lists[listing]
         if isinstance(event, Listed | Changed):
+            if not isinstance(event.row["id"], str):
+                return  # a script's row: nothing of ours can have such an id
+            before = heard.rows.get(event.row["id"])
             heard.rows[event.row["id"]] = event.row
             if heard.is_whole:
-                socketio.emit("hypervisor.changed", payloads.hypervisor(event.row), to=ADMINS)
+                self._tell_changed(listing, before, event.row)
         elif isinstance(event, Removed):
-            if heard.rows.pop(event.id, None) is not None and heard.is_whole:
-                socketio.emit("hypervisor.removed", {"id": event.id}, to=ADMINS)
+            row = heard.rows.pop(event.id, None)
+            if row is not None and heard.is_whole:
+                self._tell_changed(listing, row, None)
         elif isinstance(event, Synced):
             heard.is_whole = True
-            socketio.emit("hypervisors.list", self._hypervisors_list(), to=ADMINS)
+            for sid, person in connections.everyone():
+                self._send_list(listing, sid, person)
         elif isinstance(event, Lost):
             heard.is_whole = False
+
+    def _tell_changed(self, listing: Listing, before: Row | None, row: Row | None) -> None:
+        """Each person by what they may see of the row now, and might see of it before."""
+        shown: dict[Person, dict[str, Any]] = {}
+        for sid, person in connections.everyone():
+            if row is not None and listing.shows(person, row):
+                if person not in shown:
+                    shown[person] = listing.show(row, person)
+                socketio.emit(f"{listing.noun}.changed", shown[person], to=sid)
+            elif before is not None and listing.shows(person, before):
+                socketio.emit(f"{listing.noun}.removed", {"id": before["id"]}, to=sid)
+
+    def _send_list(self, listing: Listing, sid: str, person: Person) -> None:
+        if listing.is_for(person):
+            items = listing.items_for(self._lists[listing].rows, person)
+            socketio.emit(f"{listing.plural}.list", items, to=sid)
 
     def _on_thumbnail(self, event: Event) -> None:
         if isinstance(event, Removed):
@@ -193,7 +221,3 @@ class Feeds:
             for row in rows
         ]
         return {"items": sorted(items, key=lambda item: (item["name"].casefold(), item["id"]))}
-
-    def _hypervisors_list(self) -> dict[str, Any]:
-        items = [payloads.hypervisor(row) for row in self._hypervisors.rows.values()]
-        return {"items": sorted(items, key=lambda item: item["id"])}

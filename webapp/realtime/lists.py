@@ -1,0 +1,51 @@
+"""The lists that pages keep live besides desktops: what each is called, who may see a row of it,
+and how it is shown.
+
+One `Listing` a table. `feeds` follows every table named here, tells each connected person of the
+rows they may see (`<noun>.changed`, `<noun>.removed`, and `<plural>.list` whenever they connect or
+the table was listed anew), and never tells anybody else. To add a live table is to add a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from webapp import payloads
+from webapp.auth.permissions import Person
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Listing:
+    table: str
+    noun: str
+    plural: str
+    show: Callable[[Row, Person], dict[str, Any]]
+    can_see: Callable[[Person, Mapping[str, Any]], bool] | None = None
+    """None: a list of administrators, of which others hear nothing at all."""
+    select: Callable[[Any], Any] | None = None
+    """What of the table is followed, where not all of it is needed."""
+
+    def is_for(self, person: Person) -> bool:
+        return person.is_admin or self.can_see is not None
+
+    def shows(self, person: Person, row: Mapping[str, Any]) -> bool:
+        return self.can_see(person, row) if self.can_see else person.is_admin
+
+    def items_for(self, rows: Mapping[str, Row], person: Person) -> dict[str, Any]:
+        shown = [self.show(row, person) for row in rows.values() if self.shows(person, row)]
+        return {"items": sorted(shown, key=_by_name)}
+
+
+def _by_name(item: Mapping[str, Any]) -> tuple[str, str]:
+    return str(item.get("name") or "").casefold(), str(item.get("id"))
+
+
+LISTINGS: tuple[Listing, ...] = (
+    Listing(
+        "hypervisors", "hypervisor", "hypervisors", lambda row, _person: payloads.hypervisor(row)
+    ),
+)
