@@ -40,6 +40,17 @@ def list_wishes_of_children(database: Database, template_id: str) -> list[dict[s
     return wishes
 
 
+def list_without_domain(database: Database, table: str, key: str) -> list[dict[str, Any]]:
+    """Rows whose `key` names a domain that is not there, as {id, state, path, domain}."""
+
+    def has_none(row: Any) -> Any:
+        return r.and_(row[key].type_of().eq("STRING"), r.table("domains").get(row[key]).eq(None))
+
+    query = r.table(table).filter(has_none).pluck("id", "state", "path", "domain")
+    rows: list[dict[str, Any]] = database.run(query)
+    return rows
+
+
 def read_engine(database: Database) -> dict[str, Any]:
     """{"lease": row or None, "ticks": row or None}: who is active and how its loops do."""
     rows = {row["id"]: row for row in get_rows(database, "engine", ["lease", "ticks"])}

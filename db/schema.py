@@ -64,6 +64,9 @@ TABLES: dict[str, dict[str, Index]] = {
 SECRET_TABLES = frozenset({"credentials", "api_tokens", "consoles", "enrolments"})
 """What no scripter's account may read."""
 
+OF_A_DOMAIN = ("consoles", "thumbnails", "interests", "domain_stats")
+"""Tables with one row for a domain, under its id: swept when the domain is gone."""
+
 Upgrade = Callable[[Database], None]
 
 UPGRADES: list[tuple[int, str, Upgrade]] = []

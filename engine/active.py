@@ -21,6 +21,7 @@ from engine.disk_locks import DiskLocks
 from engine.executor import GENERAL, Executor
 from engine.hypervisor.events import event_loop_age_s, start_event_loop
 from engine.lease import RENEW_S, Lease
+from engine.loops.leftovers import Leftovers
 from engine.loops.orphans import Orphans
 from engine.reconcilers import Context
 from engine.reconcilers.domain import DomainReconciler
@@ -76,6 +77,7 @@ class ActiveEngine:
         for name, loop in self.context.watcher.loops().items():
             self.supervisor.start(name, loop)
         self.supervisor.start("controller", self.controller.dispatch)
+        self.supervisor.start("leftovers", Leftovers(self.context).sweep_again)
         self.supervisor.start("orphans", Orphans(self.context).search, silence_s=180.0)
         while not stop.wait(0.2) and not self.fenced.is_set():
             pass

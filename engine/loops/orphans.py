@@ -18,6 +18,7 @@ from db.errors import DatabaseUnavailable
 from db.logs import get_logger
 from engine.decisions import Knowledge
 from engine.errors import EngineError
+from engine.loops.leftovers import wait
 from engine.reconcilers import Context
 from engine.reconcilers.disk_places import DiskSite, prove_storage
 from engine.storage.paths import split_disk_path
@@ -37,7 +38,7 @@ class Orphans:
     def search(self, beat: Beat) -> None:
         """The loop."""
         pause_s = FIRST_S
-        while _wait(beat, pause_s):
+        while wait(beat, pause_s):
             pause_s = EVERY_S
             try:
                 self.look(beat)
@@ -98,6 +99,7 @@ class Orphans:
             path: split_disk_path(path).domain_id for path in site.unit.disks.list_disks(site.path)
         }
         unknown = self._without_row(set(paths.values()))
+        self._drop_records_of_nothing(site, set(paths))
         return {
             path: {
                 "kind": "file",
@@ -110,6 +112,17 @@ class Orphans:
             for path, domain_id in paths.items()
             if domain_id in unknown
         }
+
+    def _drop_records_of_nothing(self, site: DiskSite, paths: set[str]) -> None:
+        """Of domains without row, whose file is not on this storage either."""
+        left = [
+            ("disks", record["id"])
+            for record in queries.list_without_domain(self._c.database, "disks", "domain")
+            if str(record.get("path")).rsplit("/", 2)[0] == site.path
+            and record["path"] not in paths
+        ]
+        self._c.lease.check()
+        door.drop_records(self._c.database, left)
 
     def _without_row(self, ids: Iterable[str]) -> set[str]:
         suspects = {one for one in ids if self._c.watcher.domains.get(one) is None}
@@ -140,12 +153,3 @@ def _place_of(row: Mapping[str, Any]) -> str:
     if row.get("kind") == "domain":
         return f"domain {row.get('hypervisor')}"
     return f"file {str(row.get('path')).rsplit('/', 2)[0]}"
-
-
-def _wait(beat: Beat, pause_s: float) -> bool:
-    waited_s = 0.0
-    while waited_s < pause_s:
-        if not beat.wait(1.0):
-            return False
-        waited_s += 1.0
-    return True

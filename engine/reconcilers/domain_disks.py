@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from db import observed as door
+from db.schema import OF_A_DOMAIN
 from db.states import Activity, Reason
 from engine.decisions import Decision, Sight, observed_of
 from engine.errors import EngineError, Terminal, Transient
@@ -34,8 +35,6 @@ from engine.storage.paths import DiskPlan, check_disk_path, split_disk_path
 
 PROGRESS_S = 1.0
 """How often a long copy shows how far it is."""
-OF_A_DOMAIN = ("consoles", "thumbnails", "interests", "domain_stats")
-"""Tables with one row for a domain, under its id."""
 
 
 class Disks:
