@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Flask, Response, g, jsonify, render_template, request
-from jinja2 import TemplateNotFound
 from pydantic import ValidationError
 from rethinkdb.errors import ReqlError
 from werkzeug.exceptions import HTTPException
@@ -134,23 +133,11 @@ def _answer(problem: Problem) -> Response:
 
 
 def _page(problem: Problem, title: str) -> str:
-    """`error.html` of the pages; a bare page where even that cannot be drawn (database away)."""
-    from markupsafe import escape
-
-    bare = (
-        "<!doctype html><html lang=en><meta charset=utf-8>"
-        f"<title>{escape(title)}</title><h1>{escape(title)}</h1><p>{escape(problem.detail)}</p>"
+    """`error.html`, which asks nothing of the database: that may be what failed."""
+    return render_template(
+        "error.html",
+        status=problem.status,
+        title=title,
+        reason=problem.reason,
+        message=problem.detail,
     )
-    if problem.status >= 500:
-        # Drawing the page asks the database who is logged in; that may be what failed.
-        return bare
-    try:
-        return render_template(
-            "error.html",
-            status=problem.status,
-            title=title,
-            reason=problem.reason,
-            message=problem.detail,
-        )
-    except TemplateNotFound:
-        return bare

@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 
 from db.connection import Database
 from tests.webapp.conftest import Rows
+from tests.webapp.test_login import log_in
 from webapp import create_app
 from webapp.settings import WebSettings
 from webapp.viewers import origins
@@ -61,6 +62,33 @@ def test_errors_of_pages_are_pages(browser: FlaskClient) -> None:
     answer = browser.get("/nowhere")
     assert answer.status_code == 404
     assert answer.mimetype == "text/html"
+
+
+def test_a_defect_is_a_page_that_names_its_line_in_the_log(
+    web_settings: WebSettings, database: Database, capfd: Any
+) -> None:
+    app = create_app(web_settings, database)
+    app.add_url_rule("/defect", view_func=lambda: str(1 // 0))
+    answer = app.test_client().get("/defect")
+    assert answer.status_code == 500
+    assert "Something went wrong here" in answer.text
+    assert "css/gate.css" in answer.text
+    number = answer.text.partition("under ")[2].partition(".")[0]
+    log = "".join(capfd.readouterr())
+    assert f"request_id={number}" in log
+    assert "ZeroDivisionError" in log
+    assert "ZeroDivisionError" not in answer.text
+
+
+def test_a_host_that_was_just_added_can_be_viewed(
+    app: Flask, browser: FlaskClient, rows: Rows
+) -> None:
+    """The list of proxies is kept for seconds, but the viewer's page reads it anew."""
+    log_in(browser, "ana")
+    page = f"/desktops/{rows.desktop(user='ana')['id']}/viewer"
+    assert browser.get(page).status_code == 200
+    rows.hypervisor("late", viewer={"hostname": "late.example", "port": 6443})
+    assert "ws://late.example:6443" in policy_of(browser.get(page))["connect-src"]
 
 
 def test_a_too_large_form_is_refused(browser: FlaskClient) -> None:

@@ -1,7 +1,8 @@
 """Which websocket proxies our pages may connect to, for the content security policy.
 
 Where a hypervisor names no host of its own for viewers, browsers reach it under the name they
-reached us by. Read from the database at most every few seconds; without a database, ourselves only.
+reached us by. Read from the database at most every few seconds, but anew for the page of a viewer,
+which may be of a host that was just added; without a database, ourselves only.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from webapp.extensions import backend, database
 from webapp.tidy import as_mapping, as_text
 
 KEEP_S = 5.0
+VIEWER_PAGE = "pages.viewer"
 
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\]")
 _kept: dict[int, tuple[float, list[tuple[str | None, int]]]] = {}
@@ -69,7 +71,8 @@ def _proxies() -> list[tuple[str | None, int]]:
     handle = database()
     known_at, known = _kept.get(id(handle), (None, []))
     now = time.monotonic()
-    if known_at is not None and now - known_at < KEEP_S:
+    is_fresh = known_at is not None and now - known_at < KEEP_S
+    if is_fresh and request.endpoint != VIEWER_PAGE:
         return known
     try:
         rows = handle.run(r.table("hypervisors").pluck("viewer"))
