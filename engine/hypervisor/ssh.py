@@ -127,7 +127,7 @@ class SshSession:
         """
         completed = self.run(
             ["sh", "-c", GUARD, "isard", target, f"{wait_s:g}", f"{timeout_s:g}", *argv],
-            timeout_s=wait_s + timeout_s + 10.0,
+            timeout_s=timeout_s + 10.0,
             check=False,
             on_output=on_output,
             hold_input=True,
