@@ -72,6 +72,8 @@ class ObservedDomain(TypedDict, total=False):
     epoch: int
     disks: list[ObservedDisk]
     interfaces: list[ObservedInterface]
+    queue: dict[str, Any]
+    """{position, of, since} while it waits for room: its place among those of its pool that do."""
     viewer: dict[str, Any] | None
     """{"ports": {"vnc": 5900}, "hypervisor": id} while running."""
 
@@ -296,6 +298,7 @@ class Hypervisor(TypedDict, total=False):
     nat_offset, proxy}
     """
     limits: dict[str, Any]
+    """{memory_mib, memory_ratio, vcpus, cpu_ratio, domains, weight}, see rowcheck.LimitsModel."""
     desired: DesiredField
     observed: ObservedHypervisor
 
@@ -303,7 +306,45 @@ class Hypervisor(TypedDict, total=False):
 class PoolPath(TypedDict, total=False):
     path: str
     disk_operations: list[str]
+    """The hosts that own it. None named: any host of the pool that works on disks."""
     weight: int
+
+
+class ObservedPoolHost(TypedDict, total=False):
+    id: str
+    owner: bool
+    """It works on the disks there; others only run desktops from them."""
+    ok: bool
+    message: str
+
+
+class ObservedPoolPath(TypedDict, total=False):
+    use: str
+    path: str
+    state: str
+    """ok | degraded (some host does not have it) | failed (no host can work there)"""
+    hosts: list[ObservedPoolHost]
+    same_storage: bool | None
+    """Its mark is the recorded one on every host that was looked at. None: it has no mark yet."""
+    free_bytes: int | None
+    size_bytes: int | None
+    disks: int
+    """In the ledger."""
+    message: str
+    remedy: str
+
+
+class ObservedPool(TypedDict, total=False):
+    state: str
+    """ok | degraded | failed"""
+    reason: str | None
+    message: str | None
+    paths: list[ObservedPoolPath]
+    removed: list[dict[str, Any]]
+    """{path, disks}: no longer listed, but disks lie there."""
+    waiting: int
+    epoch: int
+    at: datetime
 
 
 class Pool(TypedDict, total=False):
@@ -319,6 +360,29 @@ class Pool(TypedDict, total=False):
     viewer: dict[str, Any]
     interfaces: list[str]
     allowed: dict[str, Any]
+    observed: ObservedPool
+
+
+class Network(TypedDict, total=False):
+    """Table `interfaces`: what a desktop's network card can be connected to."""
+
+    id: str
+    name: str
+    description: str
+    kind: str
+    """network (one of libvirt's on the host) | bridge (of the host) | isolated (guests of one host
+    among themselves)
+    """
+    network: str
+    bridge: str
+    model: str
+    """virtio | e1000"""
+    addresses: str
+    """Which addresses a guest may use: dhcp (what it was lent) | first (the first it uses) | any.
+    Its hardware address is always its own.
+    """
+    allowed: dict[str, Any]
+    """Whose desktops may use it, see Domain.allowed."""
 
 
 class User(TypedDict, total=False):

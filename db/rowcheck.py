@@ -1,15 +1,17 @@
 """Judges rows when they are read: the database is an open door, and a script may have written
 anything.
 
-`check_domain` and `check_hypervisor` say what is wrong with a row (which field, why) or None. The
-engine reports it in `observed` (reason InvalidRow) and does nothing else with that row; no path,
-XML or command is ever taken from a row on trust. Also the bounds that webapp's requests obey, so
-both doors refuse the same things.
+`check_domain`, `check_hypervisor`, `check_pool` and `check_interface` say what is wrong with a row
+(which field, why) or None. The engine reports it in `observed` (reason InvalidRow) and does nothing
+else with that row; no path, XML or command is ever taken from a row on trust. Also the bounds that
+webapp's requests obey, so both doors refuse the same things.
 """
 
 from __future__ import annotations
 
+import posixpath
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -102,6 +104,28 @@ class DomainModel(_Row):
     observed: dict[str, Any] = Field(default_factory=dict)
 
 
+BALANCERS = ("free_memory", "round_robin", "least_cpu", "weighted")
+"""engine/balancers.py says what each does."""
+CPU_MODES = ("host-passthrough", "host-model", "maximum")
+USES = ("bases", "templates", "groups", "media")
+"""What the paths of a pool are for."""
+
+
+class LimitsModel(BaseModel):
+    """What a hypervisor may take, and its share. A misspelt limit would bind nobody: refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    memory_mib: int | None = Field(default=None, ge=0, le=2**30)
+    memory_ratio: float | None = Field(default=None, gt=0, le=10)
+    """Memory that may be promised for each MiB there is."""
+    vcpus: int | None = Field(default=None, ge=0, le=100_000)
+    cpu_ratio: float | None = Field(default=None, gt=0, le=100)
+    """Virtual processors for each CPU there is."""
+    domains: int | None = Field(default=None, ge=0, le=100_000)
+    weight: int | None = Field(default=None, ge=0, le=1000)
+
+
 class HypervisorDesiredModel(_Row):
     state: Literal["enabled", "disabled", "maintenance", "deleted"]
     at: datetime | None = None
@@ -117,7 +141,50 @@ class HypervisorModel(_Row):
         default_factory=lambda: {"hypervisor": True, "disk_operations": True}
     )
     pools: list[Slug] = Field(default=["default"])
+    limits: LimitsModel | None = None
     desired: HypervisorDesiredModel
+
+
+class PoolPathModel(_Row):
+    path: Annotated[str, StringConstraints(pattern=PATH, max_length=512)]
+    disk_operations: list[Slug] = Field(default_factory=list, max_length=256)
+    weight: int = Field(default=100, ge=0, le=1000)
+
+
+class PoolModel(_Row):
+    id: Slug
+    name: Name | None = None
+    description: Description = ""
+    paths: dict[Literal["bases", "templates", "groups", "media"], list[PoolPathModel]]
+    balancer: Literal["free_memory", "round_robin", "least_cpu", "weighted"] = "free_memory"
+    cpu_mode: Literal["host-passthrough", "host-model", "maximum"] | None = None
+
+
+NETWORK_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,49}$"
+BRIDGE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$"
+
+
+class AllowedModel(_Row):
+    """Of each kind: False for nobody, an empty list for everybody, or the ids of some."""
+
+    roles: Literal[False] | list[str] = False
+    categories: Literal[False] | list[str] = False
+    groups: Literal[False] | list[str] = False
+    users: Literal[False] | list[str] = False
+
+
+class NetworkModel(_Row):
+    """A row of table `interfaces`."""
+
+    id: Slug
+    name: Name | None = None
+    description: Description = ""
+    kind: Literal["network", "bridge", "isolated"] = "network"
+    network: Annotated[str, StringConstraints(pattern=NETWORK_NAME)] | None = None
+    bridge: Annotated[str, StringConstraints(pattern=BRIDGE_NAME)] | None = None
+    model: Literal["virtio", "e1000"] = "virtio"
+    addresses: Literal["dhcp", "first", "any"] | None = None
+    allowed: AllowedModel | None = None
 
 
 @dataclass(frozen=True)
@@ -153,6 +220,56 @@ def check_domain(row: dict[str, Any]) -> RowProblem | None:
 
 def check_hypervisor(row: dict[str, Any]) -> RowProblem | None:
     return _check(HypervisorModel, row)
+
+
+def check_pool(row: dict[str, Any]) -> RowProblem | None:
+    """Paths are plain and absolute, and no two of them lie in each other: what is made for one use
+    would be found under another.
+    """
+    problem = _check(PoolModel, row)
+    if problem:
+        return problem
+    seen: dict[str, str] = {}
+    for use, entries in row["paths"].items():
+        for at, entry in enumerate(entries):
+            field, path = f"paths.{use}.{at}.path", entry["path"]
+            if posixpath.normpath(path) != path or path == "/" or path.startswith("//"):
+                return RowProblem(field, f"{path!r} is not a plain path of a folder")
+            for other, where in seen.items():
+                if path == other:
+                    return RowProblem(field, f"{path} is listed already, for {where}")
+                if is_below(path, other) or is_below(other, path):
+                    return RowProblem(field, f"{path} and {other} ({where}) lie in each other")
+            seen[path] = use
+    return None
+
+
+def check_interface(row: dict[str, Any]) -> RowProblem | None:
+    problem = _check(NetworkModel, row)
+    if problem:
+        return problem
+    if row.get("kind") == "bridge" and not row.get("bridge"):
+        return RowProblem("bridge", "a bridge of the hosts must be named")
+    return None
+
+
+def is_below(path: str, folder: str) -> bool:
+    return path.startswith(folder.rstrip("/") + "/")
+
+
+def paths_of(row: Mapping[str, Any] | None, use: str | None = None) -> list[Mapping[str, Any]]:
+    """The paths a pool's row lists (for one use, or all), whatever else is wrong with the row."""
+    paths = row.get("paths") if row else None
+    if not isinstance(paths, Mapping):
+        return []
+    lists = [paths.get(use)] if use else list(paths.values())
+    return [
+        entry
+        for entries in lists
+        if isinstance(entries, list)
+        for entry in entries
+        if isinstance(entry, Mapping) and isinstance(entry.get("path"), str)
+    ]
 
 
 def is_slug(text: str) -> bool:

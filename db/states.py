@@ -123,6 +123,10 @@ class Reason(StrEnum):
     NO_CAPACITY = "NoCapacity"
     NO_HYPERVISOR = "NoHypervisor"
     NO_DISK_HOST = "NoDiskHost"
+    NO_NETWORK = "NoNetwork"
+    NETWORK_REFUSED = "NetworkRefused"
+    ADDRESS_TAKEN = "AddressTaken"
+    PATH_REMOVED = "PathRemoved"
     PARENT_NOT_READY = "ParentNotReady"
     DISK_MISSING = "DiskMissing"
     DISK_FAILED = "DiskFailed"
@@ -239,7 +243,16 @@ _TRANSIT: dict[tuple[Desired, Observed], Condition] = {
 }
 
 _WAITING_REASONS = frozenset(
-    {Reason.NO_CAPACITY, Reason.NO_HYPERVISOR, Reason.NO_DISK_HOST, Reason.PARENT_NOT_READY}
+    {
+        Reason.NO_CAPACITY,
+        Reason.NO_HYPERVISOR,
+        Reason.NO_DISK_HOST,
+        Reason.NO_NETWORK,
+        Reason.NETWORK_REFUSED,
+        Reason.ADDRESS_TAKEN,
+        Reason.PATH_REMOVED,
+        Reason.PARENT_NOT_READY,
+    }
 )
 
 

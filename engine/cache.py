@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from db.states import Kind
+from db.states import Desired, Kind, Reason
+from engine.capacity import Request
+from engine.storage.paths import derive_mac
+from engine.turns import Waiting
 
+QUEUED = frozenset({Reason.NO_CAPACITY, Reason.NO_HYPERVISOR})
+"""Reasons to wait in the queue of the pool: hosts that are away come back, as after a restart."""
 OWN_WRITES = 4
 """How many of our last writes to a row are known again when the feed brings them back."""
 
@@ -36,6 +41,11 @@ class Digest:
     wishes: int
     sight: Hashable
     wished_at: datetime | None
+    request: Request
+    """What it needs, as far as the row alone says."""
+    queue: tuple[datetime, int, int] | None = None
+    """(since, place, of how many) while it waits for room."""
+    macs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,41 @@ def digest_row(row: Mapping[str, Any]) -> Digest:
         wishes=hash(repr(sorted(rest.items(), key=str))),
         sight=_sight(row.get("observed")),
         wished_at=at if isinstance(at, datetime) else None,
+        request=_request(row, spec),
+        queue=_queue(row, observed),
+        macs=_macs(row["id"], spec),
+    )
+
+
+def _request(row: Mapping[str, Any], spec: Mapping[str, Any]) -> Request:
+    placement, cards = _mapping(row.get("placement")), spec.get("interfaces")
+    return Request(
+        pool=_text(placement.get("pool")) or "default",
+        memory_mib=_count(spec.get("memory_mib"), 512),
+        vcpus=_count(spec.get("vcpus"), 1),
+        forced=_text(placement.get("forced_hypervisor")),
+        favourite=_text(placement.get("favourite_hypervisor")),
+        networks=tuple(
+            str(_mapping(card).get("id")) for card in (cards if isinstance(cards, list) else ())
+        ),
+    )
+
+
+def _queue(row: Mapping[str, Any], observed: Mapping[str, Any]) -> tuple[datetime, int, int] | None:
+    shown = _mapping(observed.get("queue"))
+    wished = _mapping(row.get("desired")).get("state") == Desired.STARTED
+    waits = wished and observed.get("reason") in QUEUED
+    since = shown.get("since")
+    if not waits or observed.get("hypervisor") or not isinstance(since, datetime):
+        return None
+    return since, _count(shown.get("position"), 0), _count(shown.get("of"), 0)
+
+
+def _macs(domain_id: Hashable, spec: Mapping[str, Any]) -> tuple[str, ...]:
+    cards = spec.get("interfaces")
+    return tuple(
+        (_text(_mapping(card).get("mac")) or derive_mac(str(domain_id), at)).lower()
+        for at, card in enumerate(cards if isinstance(cards, list) else ())
     )
 
 
@@ -86,6 +131,7 @@ def _sight(observed: Any) -> Hashable:
     failure, activity = _mapping(observed.get("failure")), _mapping(observed.get("activity"))
     parts = [observed.get(key) for key in ("state", "hypervisor", "reason", "epoch", "message")]
     parts += [failure.get("reason"), failure.get("attempts"), activity.get("name")]
+    parts += [repr(observed.get("queue"))]
     return repr(parts)
 
 
@@ -109,6 +155,7 @@ class Domains:
         self._rows: dict[Hashable, Digest] = {}
         self._on_host: dict[str, set[Hashable]] = {}
         self._children: dict[str, set[Hashable]] = {}
+        self._waiting: set[Hashable] = set()
         self._own: dict[Hashable, deque[Hashable]] = {}
 
     def put(self, row: Mapping[str, Any]) -> DomainChange:
@@ -119,7 +166,10 @@ class Domains:
             echoed = digest.sight in self._own.get(digest.id, ())
             if before and echoed:
                 # The feed may still be behind what we have written since.
-                digest = replace(digest, hypervisor=before.hypervisor, sight=before.sight)
+                kept = before.queue if digest.queue or before.wishes == digest.wishes else None
+                digest = replace(
+                    digest, hypervisor=before.hypervisor, sight=before.sight, queue=kept
+                )
             self._store(digest)
             unchanged = before is not None and before.sight == digest.sight
             ours = before is not None and before.wishes == digest.wishes and (echoed or unchanged)
@@ -160,6 +210,31 @@ class Domains:
         with self._lock:
             return list(self._children.get(template, ()))
 
+    def waiting(self, pool: str) -> list[Waiting]:
+        """Who waits for room in this pool, in no order."""
+        with self._lock:
+            digests = [self._rows[row_id] for row_id in self._waiting]
+        return [
+            Waiting(digest.id, digest.request, digest.queue[0])
+            for digest in digests
+            if digest.queue and digest.request.pool == pool
+        ]
+
+    def pools_waited_for(self) -> set[str]:
+        with self._lock:
+            return {self._rows[row_id].request.pool for row_id in self._waiting}
+
+    def using_mac(self, macs: Collection[str], without: Hashable) -> list[Digest]:
+        """Other domains that are placed somewhere and have one of these hardware addresses."""
+        wanted = set(macs)
+        with self._lock:
+            placed = [row_id for ids in self._on_host.values() for row_id in ids]
+            return [
+                self._rows[row_id]
+                for row_id in placed
+                if row_id != without and wanted.intersection(self._rows[row_id].macs)
+            ]
+
     def usage(self, hypervisor: str, without: Hashable = None) -> Usage:
         with self._lock:
             digests = [
@@ -182,8 +257,11 @@ class Domains:
             self._on_host.setdefault(digest.hypervisor, set()).add(digest.id)
         if digest.template and digest.kind == Kind.DESKTOP:
             self._children.setdefault(digest.template, set()).add(digest.id)
+        if digest.queue:
+            self._waiting.add(digest.id)
 
     def _unlink(self, digest: Digest) -> None:
+        self._waiting.discard(digest.id)
         for index, key in ((self._on_host, digest.hypervisor), (self._children, digest.template)):
             members = index.get(key) if key else None
             if key and members is not None:

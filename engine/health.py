@@ -9,7 +9,7 @@ only one to call it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from db.documents import HypervisorCheck
@@ -32,13 +32,24 @@ class UnitRow:
     runs_desktops: bool
     works_on_disks: bool
     pools: frozenset[str]
-    limits: tuple[tuple[str, int], ...]
+    limits: tuple[tuple[str, float], ...]
     viewer: tuple[str, int] | None
     """Where its websocket proxy should answer, if not where the host says."""
     paths: tuple[tuple[str, str], ...]
     """(pool, path) of the storage it is to have."""
     takes_new: bool
     """False in maintenance: what runs goes on, nothing new is placed."""
+
+    def is_same_host(self, other: UnitRow) -> bool:
+        """Whether a unit of the one can become the other's without connecting anew."""
+        mine = replace(
+            self,
+            pools=other.pools,
+            limits=other.limits,
+            paths=other.paths,
+            takes_new=other.takes_new,
+        )
+        return mine == other
 
 
 @dataclass(frozen=True)
@@ -81,6 +92,10 @@ class Health:
         self.runs_desktops = False
         """The checks say so; until then nothing is placed there."""
         self.works_on_disks = False
+
+    def adopt(self, row: UnitRow) -> None:
+        """From the next checks on, another row's paths."""
+        self._row = row
 
     @property
     def is_known(self) -> bool:

@@ -1,59 +1,25 @@
 """Chooses the hypervisor a desktop runs on, or says why none. Pure.
 
-Eligible is a host that is online, listed, enabled and of the desktop's pool; among those with room
-the one where it is being started already, then the favourite, then the one with most free memory
-after the start. What is missing is named, because a desktop without room waits and its owner reads
-the sentence. Called by engine/reconcilers/domain.py while it gathers facts.
+Eligible is a host that is online, listed, enabled, of the desktop's pool and has its networks;
+among those with room the one where it is being started already, then the favourite, then the one
+the pool's balancer puts first. What is missing is named, because a desktop without room waits and
+its owner reads the sentence. Whose turn it is where several wait is for engine/turns.py. Called by
+engine/room.py while the domain reconciler gathers facts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from db.states import Reason
+from engine.balancers import rank
+from engine.capacity import HostRoom, Request, missing_on, networks_missing_on
 
-HOST_SHARE = 0.05
-HOST_SHARE_MIN_MIB = 256
-"""Memory left to the host itself."""
+__all__ = ["HostRoom", "Placed", "Refused", "Request", "choose", "missing_on"]
 
-
-@dataclass(frozen=True)
-class Request:
-    """What a desktop needs. `current` is where its start has begun already."""
-
-    pool: str
-    memory_mib: int
-    vcpus: int
-    forced: str | None = None
-    favourite: str | None = None
-    current: str | None = None
-    avoid: str | None = None
-    """Where the last try failed: taken only if there is no other."""
-
-
-@dataclass(frozen=True)
-class HostRoom:
-    """A hypervisor with what is taken on it. `problem`: why it takes no desktop at all now."""
-
-    id: str
-    pools: frozenset[str]
-    problem: str | None
-    memory_mib: int
-    used_memory_mib: int
-    domains: int = 0
-    used_vcpus: int = 0
-    max_memory_mib: int | None = None
-    max_vcpus: int | None = None
-    max_domains: int | None = None
-
-    @property
-    def free_memory_mib(self) -> int:
-        own = max(HOST_SHARE_MIN_MIB, int(self.memory_mib * HOST_SHARE))
-        usable = self.memory_mib - own
-        if self.max_memory_mib is not None:
-            usable = min(usable, self.max_memory_mib)
-        return usable - self.used_memory_mib
+DEFAULT_BALANCER = "free_memory"
 
 
 @dataclass(frozen=True)
@@ -63,20 +29,25 @@ class Placed:
 
 @dataclass(frozen=True)
 class Refused:
-    """NoHypervisor: none would take it however empty. NoCapacity: wait until there is room."""
+    """NoHypervisor, NoNetwork: none would take it however empty. NoCapacity: wait until there is
+    room. Others: what stands in the way whatever the hosts have.
+    """
 
     reason: Reason
     message: str
 
 
-def choose(request: Request, hosts: Iterable[HostRoom]) -> Placed | Refused:
+def choose(
+    request: Request, hosts: Iterable[HostRoom], balancer: str = DEFAULT_BALANCER
+) -> Placed | Refused:
     of_pool = [host for host in hosts if request.pool in host.pools]
     if request.forced is not None:
         of_pool = [host for host in of_pool if host.id == request.forced]
         if not of_pool:
             return Refused(
                 Reason.NO_HYPERVISOR,
-                f"It must run on {request.forced!r}, which is not in the pool {request.pool!r}.",
+                f"It must run on {request.forced!r}, which is not in the pool {request.pool!r}, "
+                "or is disabled.",
             )
     if not of_pool:
         return Refused(
@@ -84,38 +55,27 @@ def choose(request: Request, hosts: Iterable[HostRoom]) -> Placed | Refused:
         )
     ready = [host for host in of_pool if host.problem is None]
     if not ready:
-        problems = "; ".join(f"{host.id}: {host.problem}" for host in sorted(of_pool, key=_by_id))
+        problems = _of_each(of_pool, lambda host: f": {host.problem}")
         return Refused(Reason.NO_HYPERVISOR, f"No hypervisor is ready. {problems}.")
-    roomy = [host for host in ready if missing_on(request, host) is None]
+    fitting = [host for host in ready if networks_missing_on(request, host) is None]
+    if not fitting:
+        lacks = _of_each(ready, lambda host: f" {networks_missing_on(request, host)}")
+        return Refused(Reason.NO_NETWORK, f"No hypervisor has its networks: {lacks}.")
+    roomy = [host for host in fitting if missing_on(request, host) is None]
     if not roomy:
-        lacks = "; ".join(
-            f"{host.id} {missing_on(request, host)}" for host in sorted(ready, key=_by_id)
-        )
+        lacks = _of_each(fitting, lambda host: f" {missing_on(request, host)}")
         return Refused(Reason.NO_CAPACITY, f"Waiting for room: {lacks}.")
-    return Placed(min(roomy, key=lambda host: _rank(request, host)).id)
+    return Placed(min(roomy, key=lambda host: _rank(request, host, balancer)).id)
 
 
-def missing_on(request: Request, host: HostRoom) -> str | None:
-    """What this host lacks for it, in words, or None."""
-    if request.memory_mib > host.free_memory_mib:
-        free = max(0, host.free_memory_mib)
-        return f"has {free} MiB of memory free, {request.memory_mib} MiB are needed"
-    if host.max_vcpus is not None and host.used_vcpus + request.vcpus > host.max_vcpus:
-        return f"has {host.used_vcpus} of {host.max_vcpus} virtual processors in use"
-    if host.max_domains is not None and host.domains >= host.max_domains:
-        return f"runs {host.domains} of at most {host.max_domains} desktops"
-    return None
-
-
-def _rank(request: Request, host: HostRoom) -> tuple[bool, bool, bool, int, str]:
+def _rank(request: Request, host: HostRoom, balancer: str) -> tuple[Any, ...]:
     return (
         host.id != request.current,
         host.id == request.avoid,
         host.id != request.favourite,
-        -host.free_memory_mib,
-        host.id,
+        *rank(balancer, host),
     )
 
 
-def _by_id(host: HostRoom) -> str:
-    return host.id
+def _of_each(hosts: Iterable[HostRoom], say: Callable[[HostRoom], str]) -> str:
+    return "; ".join(f"{host.id}{say(host)}" for host in sorted(hosts, key=lambda host: host.id))

@@ -57,6 +57,8 @@ class Unit:
         self.knowledge = Knowledge.PENDING
         self.profile: HostProfile = UNREAD
         self.info: dict[str, Any] = {}
+        self.cpu_percent: float | None = None
+        """As last measured (engine/loops/sampler.py)."""
         self.health = Health(row, settings, installation, door)
         self._installation, self._door = installation, door
         self._lock = threading.Condition()
@@ -99,6 +101,15 @@ class Unit:
         self._wake.set()
         self.connection.close()
         self.ssh.close()
+
+    def adopt(self, row: UnitRow) -> None:
+        """Another row of the same host: pools, paths and limits change while guests run."""
+        changed_paths = row.paths != self.row.paths
+        self.row = row
+        self.health.adopt(row)
+        if changed_paths:
+            self.ask_for_check()
+        self._door.on_change(self.id)
 
     def ask_for_check(self) -> None:
         self._check_wanted.set()
@@ -165,9 +176,14 @@ class Unit:
             problem=self._problem(),
             memory_mib=int(self.info.get("memory_mib") or 0),
             used_memory_mib=0,
+            cpus=int(self.info.get("cpus") or 0),
             max_memory_mib=limits.get("memory_mib"),
             max_vcpus=limits.get("vcpus"),
             max_domains=limits.get("domains"),
+            memory_ratio=limits.get("memory_ratio", 1.0),
+            cpu_ratio=limits.get("cpu_ratio"),
+            weight=limits.get("weight", 100),
+            cpu_percent=self.cpu_percent,
         )
 
     def _problem(self) -> str | None:

@@ -47,6 +47,7 @@ OBSERVED_FIELDS = (
     "failure",
     "activity",
     "for",
+    "queue",
 )
 
 
@@ -68,6 +69,10 @@ class Watcher:
     def wait_synced(self, timeout_s: float) -> bool:
         """True once every table has been listed in full."""
         return all(event.wait(timeout_s) for event in self._synced.values())
+
+    def balancer_of(self, pool: str) -> str:
+        row = self.pools.get(pool)
+        return str(row.get("balancer") if row else None)
 
     def _loop(self, table: str) -> Callable[[Beat], None]:
         def run(beat: Beat) -> None:

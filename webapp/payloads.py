@@ -20,6 +20,7 @@ desktop {
                               (admin) step, (admin) command, (admin) answer},
              disks: [{id, size (bytes), (admin) path, (admin) backing}],
              interfaces: [{id, mac, address}],
+             queue: null | {position, of},      (its place among those that wait for room)
              (admin) hypervisor},
   condition: one of db.states.Condition, condition_label: "Running" …,
   actions: sorted list of db.states.Action this person may ask now,
@@ -268,8 +269,14 @@ def _observed_domain(seen: Mapping[str, Any], person: Person) -> Payload:
             }
             for card in seen["interfaces"]
         ],
+        "queue": _queue(as_mapping(seen.get("queue"))),
     }
     return payload | {"hypervisor": seen.get("hypervisor")} if person.is_admin else payload
+
+
+def _queue(value: Mapping[str, Any]) -> Payload | None:
+    position, of = as_number(value.get("position")), as_number(value.get("of"))
+    return None if position is None or of is None else {"position": position, "of": of}
 
 
 def _activity(value: Mapping[str, Any], person: Person) -> Payload:

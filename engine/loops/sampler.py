@@ -74,6 +74,7 @@ class Sampler:
             rates = describe_domain(one, earlier, elapsed_s)
             records.append({"id": domain_id, "hypervisor": self._unit.id, **rates, "at": at})
         host = describe_host(stats, before[1] if before else None)
+        self._unit.cpu_percent = host["cpu_percent"]
         self._c.lease.check()
         epoch = self._c.lease.epoch
         door.put_records(self._c.database, "domain_stats", records, epoch=epoch)

@@ -15,6 +15,7 @@ from typing import Any
 from db.logs import get_logger
 from db.rowcheck import RowProblem, check_domain, is_uuid
 from db.states import Reason
+from engine.cache import QUEUED
 from engine.decisions import (
     NEVER_MADE,
     AskShutdown,
@@ -41,7 +42,14 @@ from engine.disk_locks import Held
 from engine.errors import EngineError, HostLost, Terminal
 from engine.reconcilers import Context, Outcome
 from engine.reconcilers.domain_disks import Disks
-from engine.reconcilers.domain_facts import Elsewhere, Reading, gather, look_around, read
+from engine.reconcilers.domain_facts import (
+    Elsewhere,
+    Reading,
+    gather,
+    look_around,
+    read,
+    waiting_since,
+)
 from engine.reconcilers.domain_power import Power, shown_disks, shown_interfaces
 from engine.reconcilers.observation import Changes, compose, failure_of, invalid_row
 from engine.workqueue import Key
@@ -61,6 +69,17 @@ class DomainReconciler:
         self._disks = Disks(context)
 
     def reconcile(self, key: Key, lane: str) -> Outcome:
+        """What room it holds is given back, unless it goes on elsewhere at once."""
+        moves = False
+        try:
+            outcome = self._go_on(key, lane)
+            moves = outcome.move_to not in (None, lane)
+            return outcome
+        finally:
+            if not moves and self._c.room.release(key.id):
+                self._c.topics.fire("room")
+
+    def _go_on(self, key: Key, lane: str) -> Outcome:
         powered_off = False
         for _ in range(STEPS_MAX):
             mark = self._c.topics.mark()
@@ -81,8 +100,6 @@ class DomainReconciler:
                 outcome = self._perform(reading, decision, facts, lane)
             except Elsewhere as elsewhere:
                 return Outcome(move_to=elsewhere.lane)
-            finally:
-                self._c.room.release(key.id)
             if outcome is not None:
                 return replace(outcome, mark=mark)
             powered_off = powered_off or isinstance(decision.action, PowerOff)
@@ -163,6 +180,11 @@ class DomainReconciler:
 
     def _wait(self, reading: Reading, decision: Decision, wait: Wait) -> Outcome:
         changes: dict[str, Any] = {"reason": wait.reason, "message": wait.message}
+        if wait.reason in QUEUED and reading.request is not None:
+            since = waiting_since(reading.row, self._c.now())
+            place, of = self._c.room.place_in_queue(reading.row["id"], reading.request, since)
+            changes["queue"] = {"position": place, "of": of, "since": since}
+            changes["message"] = f"{wait.message} Its place in the queue: {place} of {of}."
         if not decision.sight.may_run:
             changes |= {"activity": None, "failure": None}
         self._write(reading, decision, {**self._shown(reading), **changes})

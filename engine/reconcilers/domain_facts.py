@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from db import queries
@@ -55,6 +56,8 @@ class Reading:
     site: DiskSite | None = None
     """Where its disks are worked on, where that matters."""
     placement: Placed | Refused | None = None
+    request: Request | None = None
+    """What it needs, where it may have to be placed."""
 
     @property
     def id(self) -> str:
@@ -153,8 +156,20 @@ def reserve(context: Context, reading: Reading, lane: str) -> Placed | Refused:
         current=recorded or (lane_host if kind == "power" else None),
         avoid=avoid if isinstance(avoid, str) else None,
     )
+    reading.request = request
     hosts = [unit.room() for unit in context.units.all() if unit.row.runs_desktops]
-    return context.room.reserve(reading.row["id"], request, hosts)
+    since = waiting_since(reading.row, context.now())
+    return context.room.reserve(reading.row["id"], request, hosts, since)
+
+
+def waiting_since(row: Mapping[str, Any], now: datetime) -> datetime:
+    """Its place in the queue: when it was wished, or where a script did not say, when it began to
+    wait.
+    """
+    desired, queue = row.get("desired"), observed_of(row).get("queue")
+    wished_at = desired.get("at") if isinstance(desired, Mapping) else None
+    shown = queue.get("since") if isinstance(queue, Mapping) else None
+    return next((at for at in (wished_at, shown) if isinstance(at, datetime)), now)
 
 
 def _candidates(context: Context, domain_id: Any, recorded: str | None) -> list[Unit]:

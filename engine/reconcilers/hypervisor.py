@@ -15,7 +15,7 @@ from typing import Any
 from db import observed as door
 from db import queries
 from db.logs import get_logger
-from db.rowcheck import check_hypervisor
+from db.rowcheck import LimitsModel, check_hypervisor
 from db.states import HypervisorDesired, HypervisorState, Reason
 from engine.decisions import Knowledge
 from engine.executor import Executor
@@ -65,6 +65,10 @@ class HypervisorReconciler:
         unit = self._c.units.get(hypervisor)
         wish = (row["desired"]["state"], row["desired"].get("at"))
         if unit is not None and unit.row == wanted:
+            if self._wishes.get(hypervisor) != wish:
+                unit.ask_for_check()
+        elif unit is not None and unit.row.is_same_host(wanted):
+            unit.adopt(wanted)
             if self._wishes.get(hypervisor) != wish:
                 unit.ask_for_check()
         else:
@@ -200,7 +204,7 @@ def describe_unit(
     viewer = row.get("viewer") if isinstance(row.get("viewer"), Mapping) else {}
     port = viewer.get("port") if viewer else None
     name = (viewer.get("hostname") if viewer else None) or row["hostname"]
-    limits = row.get("limits") if isinstance(row.get("limits"), Mapping) else {}
+    limits = LimitsModel.model_validate(row.get("limits") or {}).model_dump(exclude_none=True)
     return UnitRow(
         address=HostAddress(
             id=str(row["id"]),
@@ -212,13 +216,7 @@ def describe_unit(
         runs_desktops=capabilities.get("hypervisor") is True,
         works_on_disks=capabilities.get("disk_operations") is True,
         pools=frozenset(pools),
-        limits=tuple(
-            sorted(
-                (key, int(value))
-                for key, value in (limits or {}).items()
-                if isinstance(value, int | float) and not isinstance(value, bool)
-            )
-        ),
+        limits=tuple(sorted(limits.items())),
         viewer=(str(name), port) if isinstance(port, int) else None,
         paths=tuple((pool, path) for pool in pools for path in sorted(all_paths(find_pool(pool)))),
         takes_new=row["desired"]["state"] == HypervisorDesired.ENABLED,

@@ -116,6 +116,11 @@ class ObservedInterface(Answer):
     address: str | None
 
 
+class QueuePlace(Answer):
+    position: int | float
+    of: int | float
+
+
 class ObservedDesktop(Answer):
     state: State | str
     activity: Activity | None
@@ -126,6 +131,7 @@ class ObservedDesktop(Answer):
     failure: Failure | None
     disks: list[ObservedDisk]
     interfaces: list[ObservedInterface]
+    queue: QueuePlace | None
     hypervisor: str | None = None
 
 

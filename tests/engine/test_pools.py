@@ -1,0 +1,153 @@
+"""Pools on real hosts: queues, balancers, paths and their owners. Two hosts on one storage."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from db.connection import r
+from tests.engine.world import World
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    with World(hosts=("h1", "h2")) as world:
+        world.template = world.add_template()
+        yield world
+
+
+@pytest.fixture
+def desktops(world: World) -> Iterator[Callable[..., list[str]]]:
+    """Makes desktops, all at once, and deletes them afterwards."""
+    made: list[str] = []
+
+    def make(count: int, **more: Any) -> list[str]:
+        new = [world.add_desktop(world.template, wait=False, **more) for _ in range(count)]
+        for one in new:
+            world.wait_for(one, "stopped")
+        made.extend(new)
+        return new
+
+    yield make
+    for one in made:
+        world.wish(one, "deleted", force=True)
+    for one in made:
+        world.wait_gone(one)
+    limit(world, h1={}, h2={})
+
+
+def limit(world: World, **limits: dict[str, Any]) -> None:
+    for host, values in limits.items():
+        change = {"limits": r.literal(values)}
+        world.database.run(r.table("hypervisors").get(host).update(change))
+
+
+def edit_pool(world: World, **fields: Any) -> None:
+    world.database.run(r.table("hypervisors_pools").get("default").update(fields))
+
+
+def test_who_waits_is_served_in_the_order_of_the_wishes_and_sees_its_place(
+    world: World, desktops: Callable[..., list[str]]
+) -> None:
+    limit(world, h1={"domains": 1}, h2={"domains": 0})
+    first, *rest = desktops(4)
+    world.wish(first, "started")
+    world.wait_for(first, "started", hypervisor="h1")
+    for at, one in enumerate(rest, start=1):
+        world.wish(one, "started")
+        seen = world.wait_for(one, "stopped", reason="NoCapacity")
+        assert seen["queue"]["position"] == seen["queue"]["of"] == at
+    assert "h1 runs 1 of at most 1" in seen["message"]
+    assert "3 of 3" in seen["message"]
+    # The second is called off: the third moves up, and is the next to start.
+    second, third, fourth = rest
+    world.wish(second, "stopped")
+    world.wait_until(lambda: place_of(world, third) == (1, 2), "the third is the first now")
+    world.wait_until(lambda: place_of(world, fourth) == (2, 2), "the fourth is the second now")
+    assert world.observed(second).get("queue") is None
+    world.wish(first, "stopped", force=True)
+    world.wait_for(third, "started", hypervisor="h1")
+    world.wait_until(lambda: place_of(world, fourth) == (1, 1), "the fourth waits alone")
+    assert world.observed(third).get("queue") is None
+    # A limit that is raised makes room at once, without a restart of anything.
+    limit(world, h2={"domains": 1})
+    world.wait_for(fourth, "started", hypervisor="h2")
+
+
+def place_of(world: World, desktop: str) -> tuple[int, int] | None:
+    queue = world.observed(desktop).get("queue")
+    return (queue["position"], queue["of"]) if queue else None
+
+
+def test_a_queue_outlives_the_engine(world: World, desktops: Callable[..., list[str]]) -> None:
+    limit(world, h1={"domains": 0}, h2={"domains": 0})
+    first, second = desktops(2)
+    for one in (first, second):
+        world.wish(one, "started")
+        world.wait_for(one, "stopped", reason="NoCapacity")
+    world.engine.kill()
+    limit(world, h1={"domains": 1})
+    world.restart_engine()
+    world.wait_for(first, "started", hypervisor="h1")
+    world.wait_until(lambda: place_of(world, second) == (1, 1), "the second still waits")
+
+
+def test_a_pools_balancer_is_chosen_while_everything_runs(
+    world: World, desktops: Callable[..., list[str]]
+) -> None:
+    edit_pool(world, balancer="weighted")
+    limit(world, h1={"weight": 300}, h2={"weight": 100})
+    some = desktops(8)
+    for one in some:
+        world.wish(one, "started")
+    for one in some:
+        world.wait_for(one, "started")
+    hosts = Counter(world.observed(one)["hypervisor"] for one in some)
+    assert hosts == {"h1": 6, "h2": 2}
+    edit_pool(world, balancer="free_memory")
+
+
+def test_a_desktop_forced_to_a_host_that_is_off_waits_with_a_reason(
+    world: World, desktops: Callable[..., list[str]]
+) -> None:
+    set_state(world, "h2", "disabled")
+    (forced,) = desktops(1, placement={"forced_hypervisor": "h2"})
+    (favourite,) = desktops(1, placement={"favourite_hypervisor": "h2"})
+    world.wish(forced, "started")
+    world.wish(favourite, "started")
+    seen = world.wait_for(forced, "stopped", reason="NoHypervisor")
+    assert "'h2'" in seen["message"]
+    world.wait_for(favourite, "started", hypervisor="h1")
+    set_state(world, "h2", "enabled")
+    world.wait_for(forced, "started", hypervisor="h2")
+
+
+def set_state(world: World, host: str, state: str) -> None:
+    change = {"desired": {"state": state, "at": r.now()}}
+    world.database.run(r.table("hypervisors").get(host).update(change))
+
+
+@pytest.mark.parametrize(
+    ("limits", "field"),
+    [
+        ({"domains": -1}, "limits.domains"),
+        ({"memory_ratio": 0}, "limits.memory_ratio"),
+        ({"memory_ration": 2}, "limits.memory_ration"),
+        ({"vcpus": "many"}, "limits.vcpus"),
+    ],
+)
+def test_wrong_limits_are_reported_by_field(
+    world: World, limits: dict[str, Any], field: str
+) -> None:
+    limit(world, h2=limits)
+
+    def is_reported() -> bool:
+        seen = world.database.run(r.table("hypervisors").get("h2"))["observed"]
+        return seen.get("reason") == "InvalidRow" and field in seen.get("message", "")
+
+    world.wait_until(is_reported, f"{field} is reported")
+    limit(world, h2={})
+    world.wait_online("h2")
