@@ -51,6 +51,14 @@ def list_without_domain(database: Database, table: str, key: str) -> list[dict[s
     return rows
 
 
+def count_disks_by_path(database: Database, pool: str) -> dict[str, int]:
+    """Path of the pool -> how many disks of the ledger lie there."""
+    disks = r.table("disks").filter({"pool": pool}).has_fields("path")
+    folder = lambda disk: disk["path"].match("^(.*)/[^/]+/[^/]+$")["groups"][0]["str"]  # noqa: E731
+    found = database.run(disks.group(folder).count())
+    return {str(path): int(count) for path, count in found.items() if path}
+
+
 def read_engine(database: Database) -> dict[str, Any]:
     """{"lease": row or None, "ticks": row or None}: who is active and how its loops do."""
     rows = {row["id"]: row for row in get_rows(database, "engine", ["lease", "ticks"])}

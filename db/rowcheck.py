@@ -233,7 +233,7 @@ def check_pool(row: dict[str, Any]) -> RowProblem | None:
     for use, entries in row["paths"].items():
         for at, entry in enumerate(entries):
             field, path = f"paths.{use}.{at}.path", entry["path"]
-            if posixpath.normpath(path) != path or path == "/" or path.startswith("//"):
+            if not is_plain_path(path):
                 return RowProblem(field, f"{path!r} is not a plain path of a folder")
             for other, where in seen.items():
                 if path == other:
@@ -251,6 +251,12 @@ def check_interface(row: dict[str, Any]) -> RowProblem | None:
     if row.get("kind") == "bridge" and not row.get("bridge"):
         return RowProblem("bridge", "a bridge of the hosts must be named")
     return None
+
+
+def is_plain_path(path: str) -> bool:
+    """Absolute, and nothing in it that would mean another one: no `..`, no `//`."""
+    plain = re.fullmatch(PATH, path) is not None and posixpath.normpath(path) == path
+    return plain and path != "/" and not path.startswith("//")
 
 
 def is_below(path: str, folder: str) -> bool:

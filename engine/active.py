@@ -27,6 +27,7 @@ from engine.loops.waiting import Places
 from engine.reconcilers import Context
 from engine.reconcilers.domain import DomainReconciler
 from engine.reconcilers.hypervisor import HypervisorReconciler
+from engine.reconcilers.pool import PoolReconciler
 from engine.room import Room
 from engine.settings import EngineSettings
 from engine.supervisor import Beat, Supervisor
@@ -66,7 +67,11 @@ class ActiveEngine:
             self.context,
             self.queue,
             self.executor,
-            {"domain": domains.reconcile, "hypervisor": hypervisors.reconcile},
+            {
+                "domain": domains.reconcile,
+                "hypervisor": hypervisors.reconcile,
+                "pool": PoolReconciler(self.context).reconcile,
+            },
             self._choose_lane,
             self.fenced.set,
         )

@@ -27,6 +27,7 @@ from engine.hypervisor.ssh import SshSession
 from engine.placement import HostRoom
 from engine.settings import EngineSettings
 from engine.storage.disks import DiskHost
+from engine.storage.path_facts import PathFacts
 from engine.supervisor import Beat
 
 log = get_logger(__name__)
@@ -57,6 +58,8 @@ class Unit:
         self.knowledge = Knowledge.PENDING
         self.profile: HostProfile = UNREAD
         self.info: dict[str, Any] = {}
+        self.storage: dict[str, PathFacts] = {}
+        """Path -> what was last seen there (engine/loops/storage.py)."""
         self.cpu_percent: float | None = None
         """As last measured (engine/loops/sampler.py)."""
         self.health = Health(row, settings, installation, door)
@@ -72,6 +75,11 @@ class Unit:
     @property
     def works_on_disks(self) -> bool:
         return self.health.works_on_disks
+
+    @property
+    def is_reached(self) -> bool:
+        """It lets us in, whatever else is wrong with it."""
+        return self.ssh.connected
 
     @property
     def boot(self) -> str:

@@ -61,6 +61,7 @@ class Watcher:
         self.pools = Rows()
         self.interfaces = Rows()
         self.interests = Rows()
+        self.marks = Rows()
         self._synced: dict[str, threading.Event] = {table: threading.Event() for table in TABLES}
 
     def loops(self) -> dict[str, Callable[[Beat], None]]:
@@ -140,7 +141,18 @@ class Watcher:
         self._queue.add(Key("hypervisor", row_id))
 
     def _put_pool(self, row: dict[str, Any], listed: bool) -> None:
+        before = self.pools.get(row["id"])
         self.pools.put(row)
+        if before is not None and _without_observed(before) == _without_observed(row):
+            return
+        self._queue.add(Key("pool", row["id"]))
+        self._topics.fire("room")
+        self._topics.fire("disk-host")
+        for hypervisor in self.hypervisors.all():
+            self._queue.add(Key("hypervisor", hypervisor["id"]))
+
+    def _remove_pool(self, row_id: Hashable) -> None:
+        self.pools.remove(row_id)
         self._topics.fire("room")
         self._topics.fire("disk-host")
         for hypervisor in self.hypervisors.all():
@@ -182,9 +194,10 @@ TABLES: dict[
 ] = {
     "domains": (Watcher._put_domain, Watcher._remove_domain),
     "hypervisors": (Watcher._put_hypervisor, Watcher._remove_hypervisor),
-    "hypervisors_pools": (Watcher._put_pool, _remove_simply("pools")),
+    "hypervisors_pools": (Watcher._put_pool, Watcher._remove_pool),
     "interfaces": (_put_simply("interfaces"), _remove_simply("interfaces")),
     "interests": (_put_simply("interests"), _remove_simply("interests")),
+    "storage_marks": (_put_simply("marks"), _remove_simply("marks")),
 }
 """table -> (what a row does, what its removal does)"""
 

@@ -25,9 +25,20 @@ class Places:
 
     def keep(self, beat: Beat) -> None:
         """The loop."""
+        lengths: dict[str, int] = {}
         while beat.wait(TURN_S):
             for key in self.outdated()[:PER_TURN]:
                 self._queue.add(key)
+            before, lengths = lengths, self._lengths()
+            for pool in lengths.keys() | before.keys():
+                if lengths.get(pool) != before.get(pool):
+                    self._queue.add(Key("pool", pool))
+
+    def _lengths(self) -> dict[str, int]:
+        return {
+            pool: len(self._c.room.queue_of(pool))
+            for pool in self._c.watcher.domains.pools_waited_for()
+        }
 
     def outdated(self) -> list[Key]:
         """Whose row shows another place than it has."""

@@ -1,19 +1,22 @@
 """Which path of the pool a disk lies on, and which host works on it.
 
 A new disk goes to a path of the pool chosen by use and weight among those that some host can work
-on now; a disk that was made lies where the ledger says, as long as that is inside the pool. The
-storage's marks (what marker was found on which path) are kept in table `storage_marks`, so that a
-storage that is not mounted is never mistaken for an empty one. Used by the disk reconciler.
+on now: one of its owners, online, that sees the right storage there, with room on it. A disk that
+was made lies where the ledger says, as long as that is inside the pool. The storage's marks (what
+marker was found on which path) are kept in table `storage_marks`, so that a storage that is not
+mounted is never mistaken for an empty one. Used by the disk reconciler.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from db import observed as door
 from db import queries
+from db.rowcheck import check_pool, is_plain_path, paths_of
 from db.states import Kind
 from engine.errors import Terminal
 from engine.reconcilers import Context
@@ -47,11 +50,70 @@ def find_site(context: Context, row: Mapping[str, Any]) -> tuple[DiskSite | None
     if not hosts:
         return None, f"No host that works on disks is online in the pool {pool_id!r}."
     use = USE_OF_KIND[Kind(str(row["kind"]))]
-    chosen = choose_pool_path(pool, use, str(row["id"]), set(hosts))
+    usable, problems = usable_part(context, pool, hosts, use)
+    chosen = choose_pool_path(usable, use, str(row["id"]), set(hosts))
     if chosen is None:
-        return None, f"The pool {pool_id!r} has no path for {use} that an online host works on."
-    unit = _host_for(chosen, hosts)
+        why = f" {'; '.join(problems)}." if problems else ""
+        text = f"The pool {pool_id!r} has no path for {use} that an online host works on."
+        return None, text + why
+    unit = _host_for(chosen, hosts, str(row["id"]))
     return DiskSite(pool_id, str(chosen["path"]), unit), None
+
+
+def usable_part(
+    context: Context, pool: Mapping[str, Any], hosts: Mapping[str, Unit], use: str
+) -> tuple[dict[str, Any], list[str]]:
+    """The pool's paths for a use, each with the hosts that can make a disk there now alone; and why
+    others cannot. A path without such a host is left out.
+    """
+    problem = check_pool({**pool})
+    if problem is not None:
+        return {}, [f"Its row is wrong: {problem.why}"]
+    entries, problems = [], []
+    for entry in paths_of(pool, use):
+        path = str(entry["path"])
+        mark = context.watcher.marks.get(mark_id(str(pool["id"]), path))
+        recorded = str(mark["path_id"]) if mark else None
+        able = []
+        for name in sorted(set(entry.get("disk_operations") or hosts) & set(hosts)):
+            facts = hosts[name].storage.get(path)
+            why = facts.problem(recorded) if facts else None
+            if facts and why is None and facts.is_full:
+                why = "has less than 1 GiB free there"
+            if why is None:
+                able.append(name)
+            else:
+                problems.append(f"{path}: {name} {why}")
+        if able:
+            entries.append({**entry, "disk_operations": able})
+    return {"paths": {use: entries}}, problems
+
+
+def mark_id(pool: str, path: str) -> str:
+    """Of table `storage_marks`."""
+    return f"{pool}:{path}"
+
+
+def path_removed(
+    context: Context, row: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
+) -> str | None:
+    """Why its disks cannot be used although they were made: their path is not the pool's (any
+    more).
+    """
+    pool_id = pool_of(row)
+    pool = context.watcher.pools.get(pool_id)
+    listed = all_paths(pool)
+    for record in records:
+        try:
+            where = split_disk_path(str(record.get("path"))).pool_path
+        except Terminal:
+            continue  # told where the path is used
+        if pool is not None and where not in listed:
+            return (
+                f"Its disk lies in {where}, which is no path of the pool {pool_id!r} (any more). "
+                "List the path again, or move the disk."
+            )
+    return None
 
 
 def find_site_of_records(
@@ -75,7 +137,16 @@ def find_site_of_records(
     able = set(entry.get("disk_operations") or hosts) & set(hosts)
     if not able:
         return None, f"No host that works on the disks in {where} is online."
-    return DiskSite(pool_id, where, hosts[min(able)]), None
+    mark = context.watcher.marks.get(mark_id(pool_id, where))
+    recorded = str(mark["path_id"]) if mark else None
+    seeing = {
+        name
+        for name in able
+        if not ((facts := hosts[name].storage.get(where)) and facts.problem(recorded))
+    }
+    # Where nobody sees the storage one of them still says why, by its mark.
+    entry = {**entry, "disk_operations": sorted(seeing or able)}
+    return DiskSite(pool_id, where, _host_for(entry, hosts, str(row["id"]))), None
 
 
 def shown_disks_of(row: Mapping[str, Any]) -> dict[str, str]:
@@ -96,19 +167,18 @@ def shown_disks_of(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def pool_paths(pool: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
-    paths = pool.get("paths") if pool else None
-    uses = paths.values() if isinstance(paths, Mapping) else ()
-    return [entry for use in uses for entry in use if isinstance(entry, Mapping)]
+    return paths_of(pool)
 
 
 def all_paths(pool: Mapping[str, Any] | None) -> set[str]:
-    return {str(entry["path"]) for entry in pool_paths(pool) if entry.get("path")}
+    """Those that can be paths at all, whatever else is wrong with the row."""
+    return {str(entry["path"]) for entry in pool_paths(pool) if is_plain_path(entry["path"])}
 
 
 def prove_storage(context: Context, site: DiskSite, *, make: bool) -> None:
     """The right storage is mounted, or WrongStorage. `make`: mark a path never used before."""
-    mark_id = f"{site.pool}:{site.path}"
-    row = queries.get_row(context.database, "storage_marks", mark_id)
+    mark = mark_id(site.pool, site.path)
+    row = queries.get_row(context.database, "storage_marks", mark)
     recorded = str(row["path_id"]) if row else None
     if not make:
         site.unit.disks.check_marker(site.path, site.pool, recorded)
@@ -117,7 +187,7 @@ def prove_storage(context: Context, site: DiskSite, *, make: bool) -> None:
         return
     found = site.unit.disks.ensure_marker(site.path, site.pool, recorded)
     if recorded is None:
-        record = {"id": mark_id, "pool": site.pool, "path": site.path, "path_id": found}
+        record = {"id": mark, "pool": site.pool, "path": site.path, "path_id": found}
         door.put_record(
             context.database,
             "storage_marks",
@@ -135,6 +205,7 @@ def _disk_hosts(context: Context, pool_id: str) -> dict[str, Unit]:
     }
 
 
-def _host_for(entry: Mapping[str, Any], hosts: Mapping[str, Unit]) -> Unit:
+def _host_for(entry: Mapping[str, Any], hosts: Mapping[str, Unit], key: str = "") -> Unit:
+    """One of its owners; which, is spread over the keys and stays as long as it is there."""
     able = set(entry.get("disk_operations") or hosts) & set(hosts)
-    return hosts[min(able)]
+    return hosts[max(able, key=lambda name: hashlib.sha256(f"{key}/{name}".encode()).digest())]

@@ -15,6 +15,7 @@ from typing import Any
 
 from db import queries
 from db.rowcheck import PlacementModel, SpecModel
+from db.states import Reason
 from engine.decisions import (
     Facts,
     Knowledge,
@@ -30,6 +31,7 @@ from engine.reconcilers.disk_places import (
     DiskSite,
     find_site,
     find_site_of_records,
+    path_removed,
     shown_disks_of,
 )
 from engine.storage.paths import DiskPlan, derive_disks
@@ -126,7 +128,7 @@ def gather(context: Context, reading: Reading, lane: str) -> Facts:
     else:
         extra |= _facts_for_making(context, reading)
         if needs_room(reading.row) and not facts.seen:
-            reading.placement = reserve(context, reading, lane)
+            reading.placement = refuse_start(context, reading) or reserve(context, reading, lane)
             extra["placement"] = reading.placement
     return replace(facts, **extra)
 
@@ -136,6 +138,12 @@ def count_children(context: Context, reading: Reading) -> tuple[int, int]:
     children = queries.list_wishes_of_children(context.database, reading.id)
     leaving = sum(1 for child in children if is_wished_away(child))
     return len(children) - leaving, leaving
+
+
+def refuse_start(context: Context, reading: Reading) -> Refused | None:
+    """What keeps it from starting on any host, whatever these have."""
+    removed = path_removed(context, reading.row, reading.made)
+    return Refused(Reason.PATH_REMOVED, removed) if removed else None
 
 
 def reserve(context: Context, reading: Reading, lane: str) -> Placed | Refused:

@@ -22,6 +22,7 @@ from engine.executor import Executor
 from engine.health import Report, UnitDoor, UnitRow
 from engine.hypervisor.host import HostAddress
 from engine.loops.sampler import Sampler
+from engine.loops.storage import StorageWatch
 from engine.reconcilers import Context, Outcome
 from engine.reconcilers.disk_places import all_paths
 from engine.supervisor import Supervisor
@@ -131,13 +132,15 @@ class HypervisorReconciler:
         sampler = Sampler(self._c, unit)
         self._supervisor.start(f"hypervisor-{hypervisor}", unit.keep, silence_s=KEEPER_SILENCE_S)
         self._supervisor.start(f"sampler-{hypervisor}", sampler.sample, silence_s=KEEPER_SILENCE_S)
+        storage = StorageWatch(self._c, self._queue, unit)
+        self._supervisor.start(f"storage-{hypervisor}", storage.look, silence_s=KEEPER_SILENCE_S)
         log.info("unit_started", hypervisor=hypervisor, address=str(wanted.address))
 
     def _stop(self, hypervisor: str) -> None:
         unit = self._c.units.remove(hypervisor)
         if unit is None:
             return
-        names = [f"sampler-{hypervisor}", f"hypervisor-{hypervisor}"]
+        names = [f"{kind}-{hypervisor}" for kind in ("storage", "sampler", "hypervisor")]
         for name in names:
             self._supervisor.tell_to_stop(name)
         unit.close()
@@ -157,6 +160,8 @@ class HypervisorReconciler:
             self._queue.add(Key("domain", domain_id))
         for topic in (f"host/{hypervisor}", "room", "disk-host"):
             self._c.topics.fire(topic)
+        for pool in self._c.watcher.pools.all():
+            self._queue.add(Key("pool", pool["id"]))
 
     def _read_marks(self, row: UnitRow) -> dict[str, str | None]:
         ids = [f"{pool}:{path}" for pool, path in row.paths]

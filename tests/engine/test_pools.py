@@ -151,3 +151,109 @@ def test_wrong_limits_are_reported_by_field(
     world.wait_until(is_reported, f"{field} is reported")
     limit(world, h2={})
     world.wait_online("h2")
+
+
+def pool_of(world: World) -> dict[str, Any]:
+    row = world.database.run(r.table("hypervisors_pools").get("default"))
+    return dict(row.get("observed") or {})
+
+
+def path_of(world: World, use: str) -> dict[str, Any]:
+    paths = pool_of(world).get("paths") or []
+    return next((dict(one) for one in paths if one["use"] == use), {})
+
+
+def test_a_pool_reports_its_storage_and_proves_that_it_is_the_same(
+    world: World, desktops: Callable[..., list[str]]
+) -> None:
+    desktops(2)
+    world.wait_until(
+        lambda: path_of(world, "groups").get("same_storage") is True, "both hosts have the same"
+    )
+    seen = path_of(world, "groups")
+    assert [(one["id"], one["ok"]) for one in seen["hosts"]] == [("h1", True), ("h2", True)]
+    assert 0 < seen["free_bytes"] <= seen["size_bytes"]
+    # Another storage is mounted over it on one host.
+    storage = str(world.folder / "storage" / "groups")
+    h2 = world.hosts["h2"]
+    h2.exec(["mount", "-t", "tmpfs", "tmpfs", storage])
+    try:
+        world.wait_until(
+            lambda: path_of(world, "groups").get("state") == "degraded", "h2 is found out"
+        )
+        seen = path_of(world, "groups")
+        assert seen["same_storage"] is False
+        assert "h2" in seen["message"]
+        assert storage in seen["remedy"]
+        # Work goes on over the other owner, for old disks and for new ones.
+        some = desktops(3)
+        assert all(world.disk_of(one).is_file() for one in some)
+    finally:
+        h2.exec(["umount", storage])
+    world.wait_until(lambda: path_of(world, "groups").get("state") == "ok", "it is well again")
+
+
+def test_a_path_is_added_and_removed_while_everything_runs(
+    world: World, desktops: Callable[..., list[str]]
+) -> None:
+    before = paths_now(world)
+    (runs,) = desktops(1)
+    world.wish(runs, "started")
+    started_at = world.wait_for(runs, "started")["started_at"]
+    fast = world.folder / "storage" / "nvme"
+    edit_pool(world, paths={**before, "groups": [{"path": str(fast)}]})
+    (one,) = desktops(1)
+    assert world.disk_of(one).is_relative_to(fast)
+    edit_pool(world, paths=before)
+    world.wish(one, "started")
+    seen = world.wait_for(one, "stopped", reason="PathRemoved")
+    assert str(fast) in seen["message"]
+    world.wait_until(
+        lambda: pool_of(world).get("removed") == [{"path": str(fast), "disks": 1}],
+        "the pool says that a disk lies there",
+        timeout_s=70,
+    )
+    edit_pool(world, paths={**before, "groups": [*before["groups"], {"path": str(fast)}]})
+    world.wait_for(one, "started")
+    assert world.observed(runs)["started_at"] == started_at, "nobody else noticed"
+    world.wish(one, "deleted", force=True)
+    world.wait_gone(one)
+    edit_pool(world, paths=before)
+
+
+def paths_now(world: World) -> dict[str, Any]:
+    return dict(world.database.run(r.table("hypervisors_pools").get("default")["paths"]))
+
+
+def test_paths_that_lie_in_each_other_are_reported_and_nothing_is_made_there(
+    world: World, desktops: Callable[..., list[str]]
+) -> None:
+    before = paths_now(world)
+    inside = str(world.folder / "storage" / "groups" / "deep")
+    edit_pool(world, paths={**before, "media": [{"path": inside}]})
+    world.wait_until(lambda: pool_of(world).get("reason") == "InvalidRow", "the row is judged")
+    assert "paths.media.0.path" in pool_of(world)["message"]
+    waits = world.add_desktop(world.template, wait=False)
+    world.wait_until(lambda: world.observed(waits).get("reason") == "NoDiskHost", "it waits")
+    assert "lie in each other" in world.observed(waits)["message"]
+    edit_pool(world, paths=before)
+    world.wait_for(waits, "stopped")
+    world.wish(waits, "deleted")
+    world.wait_gone(waits)
+
+
+def test_with_one_of_two_disk_hosts_dead_work_goes_on_over_the_other(
+    world: World, desktops: Callable[..., list[str]]
+) -> None:
+    world.hosts["h2"].crash()
+    try:
+        some = desktops(4)
+        world.wish(some[0], "started")
+        world.wait_for(some[0], "started", hypervisor="h1")
+        world.wait_until(
+            lambda: path_of(world, "groups").get("state") == "degraded", "the pool says so"
+        )
+        assert "h2 is not connected" in pool_of(world)["message"]
+    finally:
+        world.hosts["h2"] = world.lab.restart(world.hosts["h2"])
+    world.wait_online("h2")
