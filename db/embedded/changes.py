@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 SEQUENCE_FEED, ATOM_FEED, ORDER_BY_LIMIT_FEED, UNIONED_FEED, INCLUDES_STATES = 1, 2, 3, 4, 5
 DEFAULT_QUEUE_SIZE: Final = 100_000
+NO_END: Final = (
+    "Cannot call a terminal (`reduce`, `count`, etc.) on an infinite stream (such as a changefeed)."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,7 @@ class Feed:
                 yield from running.available()
                 running.expect(getcurrent())
                 if env.idle is None:
-                    raise QueryLogicError("Cannot draw rows from a changefeed here.")
+                    raise QueryLogicError(NO_END)
                 env.idle()
         finally:
             running.close()
@@ -303,7 +306,7 @@ class UnitedFeed:
                 for running, _ in opened:
                     running.expect(getcurrent())
                 if env.idle is None:
-                    raise QueryLogicError("Cannot draw rows from a changefeed here.")
+                    raise QueryLogicError(NO_END)
                 env.idle()
         finally:
             for running, _ in opened:

@@ -216,13 +216,21 @@ def check_steps(steps: tuple[Step, ...]) -> None:
             raise QueryLogicError("Cannot call `changes` after a non-deterministic function.")
 
 
+def check_no_offsets(options: FeedOptions, what: str) -> None:
+    if options.include_offsets:
+        raise QueryLogicError(f"Cannot include offsets for {what} subs.")
+
+
 def feed_of(value: Any, options: FeedOptions) -> Feed | UnitedFeed:
     """The feed that follows a value, or why there is none."""
     if type(value) is SingleSelection:
         if value.read is not None:
             return LimitFeed(value.read, value.steps, (), 1, options)
+        check_no_offsets(options, "point")
         return PointFeed(value.table, key_from_value(value.key), options)
     if type(value) is Stream and isinstance(value.source, Union) and not value.source.merged:
+        if any(step.name == "slice" for step in value.steps):
+            raise QueryLogicError("Cannot call `changes` on a slice of a `union`.")
         return _united(value.source.parts, value.steps, options)
     if type(value) is Selection:
         read, steps = value.read, value.steps
@@ -239,6 +247,9 @@ def feed_of(value: Any, options: FeedOptions) -> Feed | UnitedFeed:
             check_steps(after)
             return LimitFeed(read, before, after, step.stop, options)
     check_steps(steps)
+    if read.order is not None:
+        raise QueryLogicError("Cannot call changes on an ordered stream.")
+    check_no_offsets(options, "range")
     return RangeFeed(read, steps, options)
 
 

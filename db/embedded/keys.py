@@ -12,7 +12,7 @@ from typing import Final
 
 from sortedcontainers import SortedList
 
-from db.embedded.datum import Datum, order_key, pretty, shorten, type_name
+from db.embedded.datum import Bound, Datum, order_key, pretty, shorten, type_name
 from db.embedded.errors import NonExistenceError, QueryLogicError
 
 _FIRST_CHUNK: Final = 256
@@ -32,17 +32,20 @@ def all_indexable(value: list[Datum]) -> bool:
     return True
 
 
-def key_from_value(value: Datum) -> bytes:
-    """The order key of a primary key, or why the value cannot be one."""
+def key_from_value(value: Datum, is_bound: bool = False) -> bytes:
+    """The order key of a primary key, or why the value cannot be one.
+
+    A bound of a range may be, or hold, r.minval and r.maxval.
+    """
     key = order_key(value)
-    if key[0] not in INDEXABLE:
+    if key[0] not in INDEXABLE and not (is_bound and type(value) is Bound):
         raise _refusal(
             value,
             "Primary keys must be either a number, string, bool, pseudotype or array "
             f"(got type {type_name(value)}):\n{shorten(pretty(value))}",
         )
     if key[0] == 0x10:
-        _check_elements(value)
+        _check_elements(value, is_bound)
     if len(key) > LONGEST_PRIMARY_KEY:
         raise QueryLogicError(
             f"Primary key too long (max {LONGEST_PRIMARY_KEY - 1} characters): {pretty(value)}"
@@ -52,10 +55,26 @@ def key_from_value(value: Datum) -> bytes:
     return key
 
 
-def _check_elements(items: list[Datum]) -> None:
+def index_key_from_value(value: Datum, is_bound: bool = False) -> bytes:
+    """The order key of an indexed value that is looked for, or why none can be like it."""
+    key = order_key(value)
+    if key[0] not in INDEXABLE and type(value) is not Bound:
+        raise _refusal(
+            value,
+            "Secondary keys must be a number, string, bool, pseudotype, or array "
+            f"(got type {type_name(value)}):\n{shorten(pretty(value))}",
+        )
+    if key[0] == 0x10:
+        _check_elements(value, is_bound=True)
+    return key
+
+
+def _check_elements(items: list[Datum], is_bound: bool) -> None:
     for item in items:
         if type(item) is list:
-            _check_elements(item)
+            _check_elements(item, is_bound)
+        elif is_bound and type(item) is Bound:
+            continue
         elif order_key(item)[0] not in INDEXABLE:
             raise _refusal(
                 item,

@@ -45,6 +45,7 @@ def list_tables(server: Server, database: Database) -> list[str]:
     return server.system.names if database is server.system else sorted(database.tables)
 
 
-def refuse_system(server: Server, database: Database, what: str) -> None:
-    if database is server.system:
-        raise OpFailedError(f"Database `{SYSTEM}` is special; you can't {what} in it.")
+def refuse_system(database: Database, why: str) -> None:
+    """For what is not done to the database `rethinkdb` and its tables."""
+    if database.name == SYSTEM:
+        raise OpFailedError(f"Database `{SYSTEM}` is special; {why}.")

@@ -26,7 +26,18 @@ def parse_json(text: str) -> Datum:
         value = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise _complaint(text, _find_fault(text)) from None
+    if "\\u" in text and not _is_unicode(value):
+        raise _complaint(text, "The surrogate pair in string is invalid.")
     return revive(value)
+
+
+def _is_unicode(value: Any) -> bool:
+    """Whether every string can be written as UTF-8; half a surrogate pair cannot."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from db.embedded.errors import (
 from db.embedded.results import atom_json, documents_json, rows_json
 from db.embedded.sequences import ArraySelection, Selection, Sequence
 from db.embedded.templates import prepare
-from db.embedded.values import feed_below
+from db.embedded.values import as_int, feed_below
 from db.embedded.wire import QueryType, answer, failure
 
 if TYPE_CHECKING:
@@ -325,7 +325,16 @@ def evaluate_options(options: dict[str, Any]) -> dict[str, Any]:
             values[name] = prepare(raw)[0]
         else:
             values[name] = raw if type(raw) in PLAIN else compile_query(raw).run([Env()])
-    limit = values.get("array_limit")
-    if limit is not None and (type(limit) is not int or limit < 1):
-        raise QueryLogicError(f"Illegal array size limit `{limit}`.  (Must be >= 1.)", ())
+    if "array_limit" in values:
+        _check_array_limit(values["array_limit"])
     return values
+
+
+def _check_array_limit(wanted: Any) -> None:
+    try:
+        limit = as_int(Env(), wanted)
+    except ReqlError as error:
+        error.backtrace = ()
+        raise
+    if limit < 1:
+        raise QueryLogicError(f"Illegal array size limit `{limit}`.  (Must be >= 1.)", ())

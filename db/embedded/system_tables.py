@@ -12,7 +12,7 @@ import resource
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from db.embedded.catalog import DATABASE, SERVER
+from db.embedded.catalog import DATABASE, SERVER, SYSTEM
 from db.embedded.datum import Datum, Time, order_key, pretty, type_name
 from db.embedded.errors import OpFailedError, QueryLogicError
 from db.embedded.handshake import SERVER_VERSION
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Datum]
 ALL_RIGHTS: Final = {"config": True, "connect": True, "read": True, "write": True}
-LARGEST_SHARD_COUNT: Final = 64
+DELETED_DATABASE: Final = "__deleted_database__"
 
 
 # --- databases and tables -----------------------------------------------------------------
@@ -47,9 +47,9 @@ def write_db_config(server: Server, form: str, old: Datum, new: Datum) -> None:
     if old is None:
         catalog.create_database(name)
         return
-    if name in catalog.databases:
+    database = _database(server, old["name"])
+    if name == SYSTEM or catalog.databases.get(name, database) is not database:
         raise OpFailedError(f"Database `{name}` already exists.")
-    _database(server, old["name"])
     catalog.change(DATABASE, old["id"], {"name": name})
 
 
@@ -110,7 +110,7 @@ def write_table_config(server: Server, form: str, old: Datum, new: Datum) -> Non
         "name": check_name("Table", _string(new, "name")),
         "durability": _one_of(new, "durability", ("hard", "soft"), "hard"),
         "write_acks": _one_of(new, "write_acks", ("majority", "single"), "majority"),
-        "shards": _shard_count(new.get("shards")),
+        "shards": _shard_count(server_name(server, form), new.get("shards")),
         "data": new.get("data", {}),
     }
     if old is None:
@@ -137,12 +137,41 @@ def _database_name(server: Server, form: str, value: Datum) -> str:
     return value
 
 
-def _shard_count(shards: Datum) -> int:
+def _shard_count(me: str, shards: Datum) -> int:
     if shards is None:
         return 1
-    if type(shards) is not list or not shards:
+    if type(shards) is not list:
+        raise OpFailedError(f"In `shards`: Expected an array, got {pretty(shards)}.")
+    if not shards:
         raise OpFailedError("You must specify at least one shard.")
+    for shard in shards:
+        _check_shard(me, shard)
     return len(shards)
+
+
+def _check_shard(me: str, shard: Datum) -> None:
+    """This server is the one replica that a shard can have."""
+    if type(shard) is not dict:
+        raise OpFailedError(f"In `shards`: Expected an object, got {pretty(shard)}.")
+    _only(shard, "replicas", "nonvoting_replicas", "primary_replica")
+    for field in ("replicas", "primary_replica"):
+        if field not in shard:
+            raise OpFailedError(f"In `shards`: Expected a field named `{field}`.")
+    for field in ("replicas", "nonvoting_replicas"):
+        servers = shard.get(field, [])
+        if type(servers) is not list:
+            raise OpFailedError(f"In `{field}`: Expected an array, got {pretty(servers)}.")
+        for name in servers:
+            if name != me:
+                raise OpFailedError(f"In `{field}`: Server {pretty(name)} does not exist.")
+        if len(servers) > 1:
+            raise OpFailedError(f"In `{field}`: Server `{me}` is listed more than once.")
+    if not shard["replicas"]:
+        raise OpFailedError("You must specify at least one replica for each shard.")
+    if shard["primary_replica"] not in (me, None):
+        raise OpFailedError(
+            "The server listed in the `primary_replica` field must also appear in `replicas`."
+        )
 
 
 def table_status_row(server: Server, form: str, table: Table) -> Row:
@@ -189,7 +218,16 @@ def write_server_config(server: Server, form: str, old: Datum, new: Datum) -> No
         raise OpFailedError("It's illegal to insert into or delete from `rethinkdb.server_config`.")
     _only(new, "id", "name", "tags", "cache_size_mb")
     name = check_name("Server", _string(new, "name"))
-    server.catalog.change(SERVER, old["id"], {"name": name, "tags": new.get("tags", [])})
+    tags = new.get("tags", [])
+    if type(tags) is not list:
+        raise OpFailedError(f"In `tags`: Expected an array, got {pretty(tags)}.")
+    for tag in tags:
+        if type(tag) is not str:
+            raise OpFailedError(f"In `tags`: Expected a string, got {pretty(tag)}.")
+        check_name("Server tag", tag)
+    if new.get("cache_size_mb", "auto") != "auto":
+        raise OpFailedError("The embedded database keeps all documents in memory: `auto`.")
+    server.catalog.change(SERVER, old["id"], {"name": name, "tags": sorted(set(tags))})
     server.identity = server.catalog.identity()
 
 
@@ -375,7 +413,7 @@ def _name_of_database(server: Server, ident: str) -> str:
     for database in [*server.catalog.databases.values(), server.system]:
         if database.id == ident:
             return database.name
-    return "__deleted_database__"
+    return DELETED_DATABASE
 
 
 def write_permissions(server: Server, form: str, old: Datum, new: Datum) -> None:
@@ -391,11 +429,21 @@ def write_permissions(server: Server, form: str, old: Datum, new: Datum) -> None
         unknown = sorted(set(new) - {"id", "user", "database", "table", "permissions"})
         if unknown:
             raise OpFailedError("Unexpected key(s) `" + "`, `".join(unknown) + "`.")
+    if new is not None:
+        _check_place(server, database, table)
     given: Datum = None if new is None else new["permissions"]
     if type(given) is dict:
         # What a replaced row no longer says is taken back.
         given = {**dict.fromkeys((old or {}).get("permissions", {})), **given}
     set_grant(server.catalog, user, database, table, given)
+
+
+def _check_place(server: Server, database: Datum, table: Datum) -> None:
+    """What a permission is granted on must be there."""
+    if database is not None and _name_of_database(server, database) == DELETED_DATABASE:
+        raise OpFailedError(f"No database with the id {pretty(database)} exists.")
+    if table is not None and table not in server.catalog.tables_by_id:
+        raise OpFailedError(f"No table with the id {pretty(table)} exists.")
 
 
 # --- reading fields -----------------------------------------------------------------------

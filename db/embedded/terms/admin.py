@@ -7,9 +7,9 @@ from typing import Any, Final
 from db.embedded.catalog import SYSTEM
 from db.embedded.datum import Datum
 from db.embedded.env import Env
-from db.embedded.errors import OpFailedError, QueryLogicError
+from db.embedded.errors import QueryLogicError
 from db.embedded.keys import key_from_value
-from db.embedded.names import check_name, list_tables
+from db.embedded.names import check_name, find_database, list_tables, refuse_system
 from db.embedded.permissions import check, set_grant
 from db.embedded.registry import term
 from db.embedded.sequences import DatabaseValue, Selection, SingleSelection
@@ -36,9 +36,8 @@ def db_create(env: Env, name: str) -> Datum:
 @term("DB_DROP", 58, "string", writes=True, deterministic=False)
 def db_drop(env: Env, name: str) -> Datum:
     check_name("Database", name)
-    if name == SYSTEM:
-        raise OpFailedError("Database `rethinkdb` is special; you can't delete it.")
-    database = env.catalog.find_database(name)
+    database = find_database(env.server, name)
+    refuse_system(database, "you can't delete it")
     check(env, "config", database.id)
     tables = env.catalog.drop_database(database)
     env.wait_for_commit()
@@ -80,8 +79,7 @@ def table_create(env: Env, *args: Any, **options: Any) -> Datum:
     durability = check_durability(options.get("durability", "hard"))
     shards = read_replicas(options)
     database, name = _database_and_name(env, args)
-    if database.name == SYSTEM:
-        raise OpFailedError("Database `rethinkdb` is special; you can't create new tables in it.")
+    refuse_system(database, "you can't create new tables in it")
     check(env, "config", database.id)
     settings = {
         "primary_key": options.get("primary_key", "id"),
@@ -97,8 +95,7 @@ def table_create(env: Env, *args: Any, **options: Any) -> Datum:
 @term("TABLE_DROP", 61, "any any?", writes=True, deterministic=False)
 def table_drop(env: Env, *args: Any) -> Datum:
     database, name = _database_and_name(env, args)
-    if database.name == SYSTEM:
-        raise OpFailedError("Database `rethinkdb` is special; you can't drop tables in it.")
+    refuse_system(database, "you can't drop tables in it")
     table = env.catalog.find_table(database, name)
     check(env, "config", database.id, table.id)
     config = table_config_row(env.server, "name", table)
@@ -120,25 +117,23 @@ def _system_row(env: Env, table_name: str, ident: str) -> SingleSelection:
     return SingleSelection(table, table.get(key_from_value(ident)), ident)
 
 
-def _ordinary_table(value: Selection) -> Table:
-    table = value.read.table
-    if table.is_system:
-        raise OpFailedError(
-            f"`{table.full_name}` is a system table; it has no configuration of its own."
-        )
-    return table
-
-
 @term("CONFIG", 174, "any", deterministic=False)
 def config(env: Env, value: Any) -> SingleSelection:
     if type(value) is DatabaseValue:
+        refuse_system(value.database, "you can't configure it")
         return _system_row(env, "db_config", value.database.id)
-    return _system_row(env, "table_config", _ordinary_table(_as_table(value)).id)
+    table = _as_table(value).table
+    refuse_system(table.database, "you can't configure the tables in it")
+    return _system_row(env, "table_config", table.id)
 
 
 @term("STATUS", 175, "any", deterministic=False)
 def status(env: Env, value: Any) -> SingleSelection:
-    return _system_row(env, "table_status", _ordinary_table(_as_table(value)).id)
+    table = _as_table(value).table
+    refuse_system(
+        table.database, "the system tables in it don't have meaningful status information"
+    )
+    return _system_row(env, "table_status", table.id)
 
 
 def _as_table(value: Any) -> Selection:
@@ -156,6 +151,10 @@ def _tables_of(env: Env, name: str, targets: tuple[Any, ...]) -> list[Table]:
         return [target.database.tables[key] for key in sorted(target.database.tables)]
     table: Table = _as_table(target).read.table
     return [] if table.is_system else [table]
+
+
+def _database_of(target: Any) -> Any:
+    return (target if type(target) is DatabaseValue else _as_table(target).table).database
 
 
 _READINESS: Final = (
@@ -197,6 +196,8 @@ _RECONFIGURE_OPTIONS: Final = {
 @term("RECONFIGURE", 176, "any?", options=_RECONFIGURE_OPTIONS, writes=True, deterministic=False)
 def reconfigure(env: Env, *targets: Any, **options: Any) -> Datum:
     tables = _tables_of(env, "reconfigure", targets)
+    for target in targets:
+        refuse_system(_database_of(target), "you can't configure the tables in it")
     dry_run = options.pop("dry_run", False)
     shards = check_reconfigure(options, is_database=type(targets[0]) is DatabaseValue)
     changes: list[Datum] = []
@@ -221,6 +222,8 @@ def reconfigure(env: Env, *targets: Any, **options: Any) -> Datum:
 @term("REBALANCE", 179, "any?", writes=True, deterministic=False)
 def rebalance(env: Env, *targets: Any) -> Datum:
     tables = _tables_of(env, "rebalance", targets)
+    for target in targets:
+        refuse_system(_database_of(target), "you can't rebalance the tables in it")
     statuses = [table_status_row(env.server, "name", table) for table in tables]
     return {
         "rebalanced": len(tables),

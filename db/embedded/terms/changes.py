@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from db.embedded.changes import DEFAULT_QUEUE_SIZE, FeedOptions
-from db.embedded.datum import Datum
+from db.embedded.datum import Datum, type_name
 from db.embedded.env import Env
 from db.embedded.errors import QueryLogicError
 from db.embedded.feeds import feed_of
@@ -40,6 +40,8 @@ def _read_options(env: Env, options: dict[str, Datum]) -> FeedOptions:
     squash = options.pop("squash", False)
     if type(squash) is int:
         squash = float(squash)
-    if type(squash) not in (bool, float) or squash < 0:
+    if type(squash) not in (bool, float):
+        raise QueryLogicError(f"Expected BOOL or NUMBER but found {type_name(squash)}.")
+    if squash < 0:
         raise QueryLogicError("Expected BOOL or a positive NUMBER but found a negative NUMBER.")
     return FeedOptions(squash=squash, queue_size=size, **options)

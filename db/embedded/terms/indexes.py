@@ -15,6 +15,7 @@ from db.embedded.datum import Datum
 from db.embedded.env import Env
 from db.embedded.errors import OpFailedError, QueryLogicError
 from db.embedded.freezing import freeze_function, mentions
+from db.embedded.names import refuse_system
 from db.embedded.nodes import Call, Closure, Frame
 from db.embedded.permissions import check_config
 from db.embedded.registry import special, term
@@ -69,6 +70,7 @@ def index_create(call: Call) -> Closure:
         if "geo" in options_of and as_bool(env, options_of["geo"](frame)):
             raise QueryLogicError("Geo indexes are not supported by the embedded database.")
         check_config(env, table)
+        refuse_system(table.database, "you can't create secondary indexes on the tables in it")
         if name in table.indexes:
             raise OpFailedError(f"Index `{name}` already exists on table `{table.full_name}`.")
         _configure(env, table, {**table.config["indexes"], name: settings})

@@ -132,7 +132,9 @@ def _distinct_of_table(rows: Selection, index: str | None) -> Sequence | None:
     table, read = rows.table, rows.read
     primary = table.primary_key
     if index == primary:
-        return rows.with_step(Step("map", lambda row: row[primary]))
+        return rows.with_step(
+            Step("distinct", apply=lambda env, found: (row[primary] for row in found))
+        )
     ordered_by = read.index if not read.is_whole_table or read.order is not None else None
     plain = read.is_whole_table and read.order is None
     if not plain and ordered_by != index:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from db.embedded.datum import MAXVAL, MINVAL, Bound, Datum, order_key
+from db.embedded.datum import MAXVAL, MINVAL, Datum
 from db.embedded.env import Env
 from db.embedded.errors import NonExistenceError, QueryLogicError
-from db.embedded.keys import key_from_value
+from db.embedded.keys import index_key_from_value, key_from_value
 from db.embedded.names import check_name, find_database, find_table, is_name
 from db.embedded.nodes import Call, Closure, Frame
 from db.embedded.permissions import check_read
 from db.embedded.registry import special, term
 from db.embedded.sequences import DatabaseValue, Selection, SingleSelection
-from db.embedded.values import as_database, as_string, show
+from db.embedded.values import as_database, as_string, is_open
 
 READ_MODES: Final = frozenset({"majority", "single", "outdated"})
 
@@ -110,21 +110,12 @@ def get_all(env: Env, selection: Selection, *values: Datum, index: str | None = 
     for value in values:
         if value is None:
             raise NonExistenceError("Keys cannot be NULL.")
-    keys = tuple(
-        order_key(value) if name is not None else key_from_value(value) for value in values
-    )
+    make_key = key_from_value if name is None else index_key_from_value
+    keys = tuple(map(make_key, values))
     return selection.narrowed(index=name, keys=keys)
 
 
 _BETWEEN_OPTIONS: Final = {"index": "string", "left_bound": "string", "right_bound": "string"}
-
-
-def _is_open(option: str, value: str) -> bool:
-    if value not in ("open", "closed"):
-        raise QueryLogicError(
-            f"Expected `open` or `closed` for optarg `{option}` (got `{show(value)}`)."
-        )
-    return value == "open"
 
 
 @term("BETWEEN", 182, "slice datum datum", options=_BETWEEN_OPTIONS, deterministic=False)
@@ -137,7 +128,7 @@ def between(
     left_bound: str = "closed",
     right_bound: str = "open",
 ) -> Selection:
-    low_open, high_open = _is_open("left_bound", left_bound), _is_open("right_bound", right_bound)
+    low_open, high_open = is_open("left_bound", left_bound), is_open("right_bound", right_bound)
     if low is None or high is None:
         raise QueryLogicError(
             "Cannot use `null` in BETWEEN, use `r.minval` or `r.maxval` to denote unboundedness."
@@ -167,14 +158,11 @@ def _bounded(
             f"Cannot call BETWEEN on index `{name or read.table.primary_key}` after ordering on "
             f"index `{shown}`."
         )
-    if name is None:
-        for bound in (low, high):
-            if type(bound) is not Bound:
-                key_from_value(bound)
+    make_key = key_from_value if name is None else index_key_from_value
     return selection.narrowed(
         index=name,
-        low=order_key(low),
-        high=order_key(high),
+        low=make_key(low, is_bound=True),
+        high=make_key(high, is_bound=True),
         low_open=low_open,
         high_open=high_open,
         bounds=(low, high),
@@ -197,8 +185,8 @@ def between_deprecated(
         MINVAL if low is None else low,
         MAXVAL if high is None else high,
         index,
-        _is_open("left_bound", left_bound),
-        _is_open("right_bound", right_bound),
+        is_open("left_bound", left_bound),
+        is_open("right_bound", right_bound),
     )
 
 

@@ -18,20 +18,21 @@ from db.embedded.errors import Backtrace, QueryLogicError, ReqlError
 from db.embedded.keys import key_from_value
 from db.embedded.merging import merge_datum
 from db.embedded.nodes import FUNC, Call, Closure, Frame
-from db.embedded.permissions import check_write
+from db.embedded.permissions import check_config, check_write
 from db.embedded.registry import special, term
 from db.embedded.sequences import Function, Grouped, Selection, SingleSelection
 from db.embedded.table import Table
 from db.embedded.values import (
     as_array,
+    as_bool,
     as_constant_function,
     as_datum,
     as_object,
     as_selection,
     as_sequence,
+    as_string,
     expect_arity,
     finite_rows_of,
-    wrong_kind,
     wrong_type,
 )
 
@@ -41,14 +42,16 @@ COUNTS: Final = ("deleted", "errors", "inserted", "replaced", "skipped", "unchan
 LONGEST_STORED_ARRAY: Final = 100_000
 
 Change = Callable[[Datum], Datum]
+Hook = Callable[[Datum, Datum, Datum], Any]
 
 
 class Outcome:
-    """The counts and changes of one write term."""
+    """The counts and changes of one write term, and the hook its documents go through."""
 
-    def __init__(self, return_changes: bool | str) -> None:
+    def __init__(self, return_changes: bool | str, hook: Hook | None) -> None:
         self.counts = dict.fromkeys(COUNTS, 0)
         self.return_changes = return_changes
+        self.hook = hook
         self.changes: list[Datum] = []
         self.first_error: str | None = None
         self.warnings: list[str] = []
@@ -97,11 +100,11 @@ def parse_return_changes(value: Datum) -> bool | str:
     return value is not None and value is not False
 
 
-def is_hard(env: Env, table: Table, option: str | None) -> bool:
-    wanted = option if option is not None else env.runopts.get("durability")
-    if wanted is None:
-        return table.config.get("durability", "hard") == "hard"
-    return check_durability(wanted) == "hard"
+def is_hard(env: Env, table: Table, options: dict[str, Any]) -> bool:
+    if "durability" not in options and "durability" not in env.runopts:
+        return bool(table.config.get("durability", "hard") == "hard")
+    wanted = options.get("durability", env.runopts.get("durability"))
+    return check_durability(as_string(env, wanted)) == "hard"
 
 
 def check_durability(wanted: str) -> str:
@@ -123,8 +126,8 @@ def _write_one(
             new = _checked(table, key, old, new)
             if env.array_limit > LONGEST_STORED_ARRAY:
                 _check_arrays(new)
-        if table.write_hook is not None and not (old is None and new is None):
-            new = _hooked(env, table, old, new)
+        if outcome.hook is not None and not (old is None and new is None):
+            new = _hooked(env, table, outcome.hook, old, new)
         if old is None and new is None:
             outcome.note("skipped", None, None)
             return
@@ -162,19 +165,15 @@ def _checked(table: Table, key: bytes | None, old: Datum, new: Datum) -> Datum:
     if field not in new:
         raise QueryLogicError(f"Inserted object must have primary key `{field}`:\n{pretty(new)}")
     if key is not None and key_from_value(new[field]) != key:
-        if old is None:
-            return new
         raise QueryLogicError(
             f"Primary key `{field}` cannot be changed (`{pretty(old)}` -> `{pretty(new)}`)."
         )
     return new
 
 
-def _hooked(env: Env, table: Table, old: Datum, new: Datum) -> Datum:
+def _hooked(env: Env, table: Table, hook: Hook, old: Datum, new: Datum) -> Datum:
     context = {"primary_key": (new or old)[table.primary_key], "timestamp": env.now}
-    if table.write_hook is None:
-        return new
-    made = as_datum(env, table.write_hook(context, old, new))
+    made = as_datum(env, hook(context, old, new))
     if new is None and made is not None:
         raise QueryLogicError(
             "A write hook function must return `null` when a document is deleted."
@@ -185,33 +184,37 @@ def _hooked(env: Env, table: Table, old: Datum, new: Datum) -> Datum:
         )
     if made is not None:
         key = key_from_value((new or old)[table.primary_key])
-        made = _checked(table, key, old or new, made)
+        made = _checked(table, key, old, made)
     return made
 
 
 _WRITE_OPTIONS: Final = {
     "durability": "string",
     "return_changes": "datum",
-    "non_atomic": "bool",
     "ignore_write_hook": "bool",
     "return_vals": "datum",
 }
+_CHANGE_OPTIONS: Final = {**_WRITE_OPTIONS, "non_atomic": "bool"}
 
 
-def _prepare(env: Env, options: dict[str, Any]) -> Outcome:
+def _prepare(env: Env, table: Table, options: dict[str, Any]) -> Outcome:
     if "return_vals" in options:
         raise QueryLogicError(
             "Error: encountered obsolete optarg `return_vals`.  Use `return_changes` instead."
         )
-    return Outcome(parse_return_changes(options.get("return_changes", False)))
+    hook = table.write_hook
+    if as_bool(env, options.get("ignore_write_hook", False)):
+        check_config(env, table)
+        hook = None
+    return Outcome(parse_return_changes(options.get("return_changes", False)), hook)
 
 
 def write_rows(env: Env, target: Any, change: Change, options: dict[str, Any]) -> dict[str, Datum]:
     """Apply one change to every row of a selection."""
-    outcome = _prepare(env, options)
     table = target.table
+    outcome = _prepare(env, table, options)
     check_write(env, table)
-    hard = is_hard(env, table, options.get("durability"))
+    hard = is_hard(env, table, options)
     if type(target) is SingleSelection:
         key = (
             key_from_value(target.key)
@@ -261,7 +264,7 @@ def _selection_term(call: Call, change_of: Callable[[Frame], Change]) -> Closure
 
 
 @special(
-    "UPDATE", 53, 2, 2, options=_WRITE_OPTIONS, writes=True, forbids_writes=True, literals=True
+    "UPDATE", 53, 2, 2, options=_CHANGE_OPTIONS, writes=True, forbids_writes=True, literals=True
 )
 def update(call: Call) -> Closure:
     """What is not a function is evaluated for each row, so its errors are counted per row."""
@@ -294,7 +297,7 @@ def update(call: Call) -> Closure:
     return _selection_term(call, change_of)
 
 
-@special("REPLACE", 55, 2, 2, options=_WRITE_OPTIONS, writes=True, forbids_writes=True)
+@special("REPLACE", 55, 2, 2, options=_CHANGE_OPTIONS, writes=True, forbids_writes=True)
 def replace(call: Call) -> Closure:
     function_from = call.runs[1]
 
@@ -320,9 +323,9 @@ def insert(env: Env, target: Selection, documents: Any, **options: Any) -> dict[
         raise QueryLogicError(
             "Error: encountered obsolete optarg `upsert`.  Use `conflict` instead."
         )
-    outcome = _prepare(env, options)
+    outcome = _prepare(env, table, options)
     resolve = _conflict(env, table, options.get("conflict", "error"))
-    hard = is_hard(env, table, options.get("durability"))
+    hard = is_hard(env, table, options)
     check_write(env, table)
     rows = iter(_documents(env, documents))
     while chunk := list(islice(rows, _CHUNK)):
@@ -382,8 +385,7 @@ def _conflict(env: Env, table: Table, option: Any) -> Callable[[Datum, Datum, Da
                 "The conflict function passed to `insert` should expect 3 arguments."
             )
         return lambda key, old, new: as_datum(env, option.call(key, old, new))
-    if type(option) is not str:
-        raise wrong_kind("STRING", option)
+    option = as_string(env, option)
     if option == "error":
         field = table.primary_key
 
