@@ -39,7 +39,16 @@ VERSION = 1
 BATCH_ROWS = 200
 LEASE_WATCH_S = 4.0
 
-VOLATILE_TABLES = frozenset({"thumbnails", "interests", "domain_stats", "hypervisor_stats"})
+VOLATILE_TABLES = frozenset(
+    {
+        "thumbnails",
+        "interests",
+        "domain_stats",
+        "hypervisor_stats",
+        "domain_windows",
+        "hypervisor_windows",
+    }
+)
 """Measured again within seconds: not worth keeping."""
 
 Report = Callable[[str], None]

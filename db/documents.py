@@ -469,6 +469,22 @@ class EngineTick(TypedDict, total=False):
     at: datetime
 
 
+class StatsWindow(TypedDict, total=False):
+    """Tables `domain_windows` and `hypervisor_windows`: points over one stretch of time. The key,
+    the steps and the metrics are in db/windows.py. Written softly by the engine, never backed up.
+    """
+
+    id: str
+    """`<window>/<start of the stretch>/<subject>`"""
+    domain: str
+    """Or `hypervisor`."""
+    window: str
+    metrics: list[str]
+    points: list[list[float | int | None]]
+    """[seconds since 1970, a value for each metric]"""
+    epoch: int
+
+
 class Orphan(TypedDict, total=False):
     """Table `orphans`: a domain or file that belongs to no row. `ours` is false where it carries
     another installation.

@@ -9,6 +9,7 @@ refuses an older one (Fenced).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Literal
 
 from db.connection import Database, r
@@ -110,6 +111,46 @@ def put_records(
     if records:
         values = [{**record, "epoch": epoch} for record in records]
         database.run(r.table(table).insert(values, conflict="replace", durability="soft"))
+
+
+def append_points(
+    database: Database, table: str, rows: list[dict[str, Any]], *, epoch: int
+) -> None:
+    """Append the `points` of each row to those of its chunk (db/windows.py), softly. A chunk begun
+    by a program that measured other things is begun anew.
+    """
+
+    def join(_id: Any, old: Any, new: Any) -> Any:
+        points = r.branch(
+            old["metrics"].default(None).eq(new["metrics"]), old["points"].add(new["points"]), None
+        )
+        return r.branch(points.eq(None), new, new.merge({"points": points}))
+
+    if rows:
+        values = [{**row, "epoch": epoch} for row in rows]
+        database.run(r.table(table).insert(values, conflict=join, durability="soft"))
+
+
+def append_events(database: Database, events: list[dict[str, Any]]) -> None:
+    """What the engine adds to the audit log: what came of what was asked."""
+    if events:
+        database.run(r.table("events").insert(events, durability="soft"))
+
+
+def drop_expired(database: Database, table: str, first: str, end: str) -> int:
+    """Drop the rows whose key lies in a range (`end` not included); how many there were."""
+    query = r.table(table).between(first, end).delete(durability="soft")
+    return int(database.run(query)["deleted"])
+
+
+def drop_events_before(database: Database, moment: datetime) -> None:
+    """Let the oldest of the audit log go."""
+    query = r.table("events").between(r.minval, moment, index="at")
+    database.run(query.delete(durability="soft"))
+
+
+def drop_by_index(database: Database, table: str, index: str, value: Any) -> None:
+    database.run(r.table(table).get_all(value, index=index).delete(durability="soft"))
 
 
 def drop_record(database: Database, table: str, record_id: Any) -> None:

@@ -23,6 +23,7 @@ from engine.hypervisor.events import event_loop_age_s, start_event_loop
 from engine.lease import RENEW_S, Lease
 from engine.loops.leftovers import Leftovers
 from engine.loops.orphans import Orphans
+from engine.loops.retention import Retention
 from engine.loops.waiting import Places
 from engine.reconcilers import Context
 from engine.reconcilers.domain import DomainReconciler
@@ -86,6 +87,7 @@ class ActiveEngine:
         self.supervisor.start("leftovers", Leftovers(self.context).sweep_again)
         self.supervisor.start("places", Places(self.context, self.queue).keep)
         self.supervisor.start("orphans", Orphans(self.context).search, silence_s=180.0)
+        self.supervisor.start("retention", Retention(self.context).keep, silence_s=60.0)
         while not stop.wait(0.2) and not self.fenced.is_set():
             pass
         self._stop()

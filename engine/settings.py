@@ -44,6 +44,8 @@ class EngineSettings:
     """libvirt's keepalive: a dead link is noticed after interval * (count + 1)."""
     call_slots: int = 8
     """libvirt calls at once per hypervisor, those that hang included."""
+    events_days: int = 365
+    """How long table `events` keeps what was asked and what came of it."""
 
     @staticmethod
     def from_environment(environ: Mapping[str, str] | None = None) -> EngineSettings:
@@ -58,7 +60,17 @@ class EngineSettings:
             shutdown_timeout_s=read_seconds(env, "ISARD_SHUTDOWN_TIMEOUT", 60.0),
             connect_timeout_s=read_seconds(env, "ISARD_CONNECT_TIMEOUT", 8.0),
             call_timeout_s=read_seconds(env, "ISARD_CALL_TIMEOUT", 20.0),
+            events_days=read_days(env, "ISARD_EVENTS_DAYS", 365),
         )
+
+
+def read_days(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name)
+    if not text:
+        return default
+    if not text.isdecimal() or not 1 <= int(text) <= 36500:
+        raise SettingsError(f"{name} must be a number of days from 1 to 36500, not {text!r}.")
+    return int(text)
 
 
 def read_seconds(env: Mapping[str, str], name: str, default: float) -> float:

@@ -17,12 +17,13 @@ desktop {
              activity: null | {name, progress: percent | null, deadline, (admin) step},
              reason, message, at, started_at,
              failure: null | {reason, message, terminal: bool, retry_at, attempts,
-                              (admin) step, (admin) command, (admin) answer},
+                              (admin) step, (admin) command, (admin) answer, (admin) hypervisor},
              disks: [{id, size (bytes), (admin) path, (admin) backing}],
              interfaces: [{id, mac, address}],
              queue: null | {position, of},      (its place among those that wait for room)
              (admin) hypervisor},
   condition: one of db.states.Condition, condition_label: "Running" …,
+  remedy: null | what to do about the failure or the waiting (db/remedies.py),
   actions: sorted list of db.states.Action this person may ask now,
   thumbnail_url: null | "/api/v1/desktops/<id>/thumbnail?at=<ms>", thumbnail_at,
   problem: null | {field, message}      (the row itself is wrong; somebody wrote nonsense)
@@ -52,6 +53,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from db.remedies import remedy_for
 from db.rowcheck import RowProblem, check_domain, check_hypervisor
 from db.states import Condition, HypervisorState, Observed, condition_of, read_wish
 from webapp.auth.permissions import Person, actions_for
@@ -112,6 +114,7 @@ def desktop(row: Mapping[str, Any], person: Person, thumbnail_at: object = None)
         "observed": _observed_domain(row["observed"], person),
         "condition": condition.value,
         "condition_label": CONDITION_LABELS[condition],
+        "remedy": _remedy(row["observed"], person),
         "actions": sorted(actions_for(person, row)),
         "thumbnail_url": thumbnail_url(str(row["id"]), shot_at) if shot_at else None,
         "thumbnail_at": as_iso(shot_at),
@@ -256,7 +259,7 @@ def _observed_domain(seen: Mapping[str, Any], person: Person) -> Payload:
         "state": seen.get("state") or Observed.ABSENT.value,
         "activity": _activity(seen["activity"], person) if seen["activity"] else None,
         "reason": seen.get("reason"),
-        "message": _sentence(seen.get("message"), person),
+        "message": sentence(seen.get("message"), person),
         "at": as_iso(seen.get("at")),
         "started_at": as_iso(seen.get("started_at")),
         "failure": _failure(seen["failure"], person) if seen["failure"] else None,
@@ -291,14 +294,20 @@ def _activity(value: Mapping[str, Any], person: Person) -> Payload:
 def _failure(value: Mapping[str, Any], person: Person) -> Payload:
     payload = {
         "reason": as_text(value.get("reason")),
-        "message": _sentence(value.get("message"), person),
+        "message": sentence(value.get("message"), person),
         "terminal": value.get("terminal") is True,
         "retry_at": as_iso(value.get("retry_at")),
         "attempts": as_number(value.get("attempts")),
     }
     if person.is_admin:
-        payload |= {key: as_text(value.get(key)) for key in ("step", "command", "answer")}
+        shown = ("step", "command", "answer", "hypervisor")
+        payload |= {key: as_text(value.get(key)) for key in shown}
     return payload
+
+
+def _remedy(seen: Mapping[str, Any], person: Person) -> str | None:
+    reason = (seen["failure"] or {}).get("reason") or seen.get("reason")
+    return remedy_for(reason, administrator=person.is_admin)
 
 
 def _disk(disk: Mapping[str, Any], person: Person) -> Payload:
@@ -308,7 +317,7 @@ def _disk(disk: Mapping[str, Any], person: Person) -> Payload:
     return payload
 
 
-def _sentence(value: object, person: Person) -> str | None:
+def sentence(value: object, person: Person) -> str | None:
     """The engine's sentences may name files of a host: only administrators read those names."""
     text = as_text(value)
     return text if text is None or person.is_admin else _FILE_PATH.sub("(a file)", text)

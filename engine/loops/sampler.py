@@ -1,15 +1,16 @@
 """Looks at one host's guests while they run: numbers every few seconds, screens while watched.
 
 One loop for each unit, so a host that hangs delays only its own numbers. Statistics come from one
-bulk call and go into the database in one write; a screen is taken only of a guest in which
-table `interests` has an unexpired row, never more than a few for each turn. Losing any of it harms
-nobody: written softly, and a failure waits for the next turn.
+bulk call and go into the database in a few writes, as the latest and as points of the windows
+(engine/loops/windows.py); a screen is taken only of a guest in which table `interests` has an
+unexpired row, never more than a few for each turn. Losing any of it harms nobody: written softly,
+and a failure waits for the next turn.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,17 +18,32 @@ from db import observed as door
 from db.connection import r
 from db.errors import DatabaseUnavailable
 from db.logs import get_logger
+from db.windows import DOMAIN_METRICS, HYPERVISOR_METRICS
 from engine.decisions import Knowledge
 from engine.errors import EngineError
 from engine.hypervisor.stats import DomainStats, HostStats
+from engine.hypervisor.viewers import Peers, count_viewers, read_peers
+from engine.loops.windows import Windows
 from engine.reconcilers import Context
 from engine.supervisor import Beat
 from engine.unit import Unit
 
 log = get_logger(__name__)
 
+Sample = dict[str, float | None]
+
 TURN_S = 0.5
 STATS_S = 5.0
+VIEWERS_S = 15.0
+"""Viewers come and go more slowly than that, and asking is a command of its own."""
+SUMMED = (
+    "net_received_bytes_s",
+    "net_sent_bytes_s",
+    "disk_read_bytes_s",
+    "disk_written_bytes_s",
+    "viewers",
+)
+"""What of a host is the sum over its desktops."""
 DISK_STATS_MAX = 40
 """Block counters are the dearest part of the bulk call: left out above so many guests."""
 SCREEN_S = 2.0
@@ -42,6 +58,10 @@ class Sampler:
         self._c, self._unit = context, unit
         self._before: tuple[float, HostStats] | None = None
         self._stats_at = 0.0
+        self._peers: Peers = {}
+        self._peers_at = 0.0
+        self._domain_windows = Windows("domain", DOMAIN_METRICS)
+        self._host_windows = Windows("hypervisor", HYPERVISOR_METRICS)
         self._screen_due: dict[str, float] = {}
 
     def sample(self, beat: Beat) -> None:
@@ -65,25 +85,44 @@ class Sampler:
         stats = self._unit.connection.stats(with_disks=few)
         self._before = (now, stats)
         elapsed_s = now - before[0] if before else 0.0
-        at = self._c.now()
-        records = []
-        for domain_id, one in stats.domains.items():
-            if self._c.watcher.domains.get(domain_id) is None:
-                continue
-            earlier = before[1].domains.get(domain_id) if before else None
-            rates = describe_domain(one, earlier, elapsed_s)
-            records.append({"id": domain_id, "hypervisor": self._unit.id, **rates, "at": at})
-        host = describe_host(stats, before[1] if before else None)
+        if now >= self._peers_at:
+            self._peers_at = now + VIEWERS_S
+            self._peers = read_peers(self._unit.ssh)
+        samples = {
+            domain_id: {
+                **describe_domain(
+                    one, before[1].domains.get(domain_id) if before else None, elapsed_s
+                ),
+                "viewers": self._count_viewers(domain_id),
+            }
+            for domain_id, one in stats.domains.items()
+            if self._c.watcher.domains.get(domain_id) is not None
+        }
+        host = describe_host(stats, before[1] if before else None, list(samples.values()))
         self._unit.cpu_percent = host["cpu_percent"]
+        self._write_stats(samples, host)
+
+    def _write_stats(self, samples: dict[str, Sample], host: Sample) -> None:
         self._c.lease.check()
-        epoch = self._c.lease.epoch
-        door.put_records(self._c.database, "domain_stats", records, epoch=epoch)
-        door.put_records(
-            self._c.database,
-            "hypervisor_stats",
-            [{"id": self._unit.id, **host, "domains": len(stats.domains), "at": at}],
-            epoch=epoch,
-        )
+        database, epoch, at = self._c.database, self._c.lease.epoch, self._c.now()
+        unit, at_s = self._unit.id, at.timestamp()
+        records = [
+            {"id": domain_id, "hypervisor": unit, **sample, "at": at}
+            for domain_id, sample in samples.items()
+        ]
+        door.put_records(database, "domain_stats", records, epoch=epoch)
+        latest = {"id": unit, **host, "at": at}
+        door.put_records(database, "hypervisor_stats", [latest], epoch=epoch)
+        points = self._domain_windows.keep(samples)
+        for domain_id, sample in samples.items():
+            points += self._domain_windows.add(domain_id, at_s, sample)
+        door.append_points(database, "domain_windows", points, epoch=epoch)
+        points = self._host_windows.add(unit, at_s, host)
+        door.append_points(database, "hypervisor_windows", points, epoch=epoch)
+
+    def _count_viewers(self, domain_id: str) -> int | None:
+        seen = self._unit.last_listed(domain_id)
+        return count_viewers(self._peers, seen.vnc_port, seen.spice_port) if seen else None
 
     def _take_screens(self, beat: Beat) -> None:
         now = time.monotonic()
@@ -120,9 +159,7 @@ def is_current(row: Mapping[str, Any], now: datetime) -> bool:
     return isinstance(expires_at, datetime) and expires_at.tzinfo is not None and expires_at > now
 
 
-def describe_domain(
-    now: DomainStats, before: DomainStats | None, elapsed_s: float
-) -> dict[str, Any]:
+def describe_domain(now: DomainStats, before: DomainStats | None, elapsed_s: float) -> Sample:
     """The latest numbers and what they make by the second. Rates need two looks."""
 
     def rate(name: str, scale: float = 1.0) -> float | None:
@@ -142,7 +179,10 @@ def describe_domain(
     }
 
 
-def describe_host(now: HostStats, before: HostStats | None) -> dict[str, Any]:
+def describe_host(
+    now: HostStats, before: HostStats | None, domains: Sequence[Mapping[str, float | None]]
+) -> Sample:
+    """The host's own numbers, and what its desktops make together."""
     busy = idle = 0
     if before is not None:
         busy = now.cpu_busy_ns - before.cpu_busy_ns
@@ -152,4 +192,14 @@ def describe_host(now: HostStats, before: HostStats | None) -> dict[str, Any]:
         "cpu_percent": percent,
         "memory_mib": now.memory_total_mib,
         "memory_free_mib": now.memory_available_mib,
+        "memory_used_mib": now.memory_total_mib - now.memory_available_mib,
+        "domains": len(now.domains),
+        **{name: _sum(domain.get(name) for domain in domains) for name in SUMMED},
     }
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    """None where nobody says, and 0 where there is nobody."""
+    found = list(values)
+    known = [value for value in found if value is not None]
+    return round(sum(known), 2) if known or not found else None

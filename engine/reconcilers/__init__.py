@@ -17,6 +17,7 @@ from db.errors import Fenced
 from db.logs import get_logger
 from engine.disk_locks import DiskLocks
 from engine.lease import Lease
+from engine.reconcilers.history import tell
 from engine.reconcilers.observation import is_news
 from engine.room import Room
 from engine.settings import EngineSettings
@@ -51,6 +52,7 @@ class Context:
         change = self.watcher.domains.note_written(row, value)
         self.write("domains", row, observed)
         self.watcher.announce(change)
+        door.append_events(self.database, tell(row, observed, self.now()))
 
     def write(self, table: str, row: Mapping[str, Any], observed: dict[str, Any]) -> None:
         epoch = self.lease.epoch

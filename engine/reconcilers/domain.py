@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from db import observed as door
 from db.logs import get_logger
 from db.rowcheck import RowProblem, check_domain, is_uuid
 from db.states import Reason
@@ -253,4 +254,5 @@ class DomainReconciler:
     def _forget(self, key: Key) -> Outcome:
         """The row is gone. What is left of it elsewhere is for the list of orphans."""
         self._power.forget(str(key.id))
+        door.drop_by_index(self._c.database, "domain_windows", "domain", key.id)
         return Outcome(gone=True)

@@ -29,6 +29,7 @@ from engine.reconcilers.disk_places import (
     shown_disks_of,
 )
 from engine.reconcilers.domain_facts import Elsewhere, Reading, count_children, read_parent
+from engine.reconcilers.history import deleted
 from engine.reconcilers.observation import Changes, activity, compose
 from engine.storage.disks import DiskFacts
 from engine.storage.paths import DiskPlan, check_disk_path, split_disk_path
@@ -102,6 +103,7 @@ class Disks:
         if written == "unchanged":
             return Outcome(again_s=0.0)
         self.sweep(reading.row["id"], reading.records)
+        door.append_events(self._c.database, [deleted(reading.row, self._c.now())])
         return Outcome(gone=True)
 
     def sweep(self, domain_id: Any, records: Sequence[Mapping[str, Any]]) -> None:

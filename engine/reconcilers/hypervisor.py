@@ -110,6 +110,7 @@ class HypervisorReconciler:
         if door.remove_row(self._c.database, "hypervisors", hypervisor, epoch=epoch) == "unchanged":
             return Outcome(again_s=0.0)
         door.drop_records(self._c.database, [("hypervisor_stats", hypervisor)])
+        door.drop_by_index(self._c.database, "hypervisor_windows", "hypervisor", hypervisor)
         self._c.units.fence(hypervisor, False)
         return Outcome(gone=True)
 

@@ -9,9 +9,28 @@ from __future__ import annotations
 
 from flask import Flask
 
-from webapp.api import account, desktops, health, hypervisors, openapi, operations, templates
+from webapp.api import (
+    account,
+    desktops,
+    health,
+    history,
+    hypervisors,
+    openapi,
+    operations,
+    stats,
+    templates,
+)
 
-__all__ = ["account", "desktops", "hypervisors", "openapi", "register", "templates"]
+__all__ = [
+    "account",
+    "desktops",
+    "history",
+    "hypervisors",
+    "openapi",
+    "register",
+    "stats",
+    "templates",
+]
 
 
 def register(app: Flask) -> None:

@@ -101,6 +101,7 @@ class Failure(Answer):
     step: str | None = None
     command: str | None = None
     answer: str | None = None
+    hypervisor: str | None = None
 
 
 class ObservedDisk(Answer):
@@ -156,6 +157,7 @@ class Desktop(Domain):
     placement: Placement
     desired: Wish
     observed: ObservedDesktop
+    remedy: str | None = Field(description="What to do about its failure, or its waiting")
     actions: list[Action]
     thumbnail_url: str | None
     thumbnail_at: str | None

@@ -79,12 +79,17 @@ def _operation(described: Operation) -> dict[str, Any]:
     }
     if described.description:
         written["description"] = described.description
-    parameters = re.findall(r"<(\w+)>", described.path)
-    if parameters:
-        written["parameters"] = [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-            for name in parameters
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in re.findall(r"<(\w+)>", described.path)
+    ]
+    if described.query is not None:
+        parameters += [
+            {"name": name, "in": "query", "schema": schema}
+            for name, schema in described.query.model_json_schema()["properties"].items()
         ]
+    if parameters:
+        written["parameters"] = parameters
     if described.body is not None:
         schema = {"$ref": REF.format(model=described.body.__name__)}
         written["requestBody"] = {

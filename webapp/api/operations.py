@@ -35,6 +35,8 @@ class Operation:
     description: str
     tag: str
     who: Who
+    query: type[BaseModel] | None
+    """The parameters after `?`, each optional or with a default."""
     body: type[BaseModel] | None
     answer: type[BaseModel] | None
     status: int
@@ -60,14 +62,15 @@ def operation(
     tag: str,
     summary: str,
     who: Who = "user",
+    query: type[BaseModel] | None = None,
     body: type[BaseModel] | None = None,
     answer: type[BaseModel] | None = None,
     status: int = 200,
     media_type: str = "application/json",
     refusals: tuple[int, ...] = (),
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The function is called with `user` (unless anyone may call), `body` (if declared) and the
-    path's parameters.
+    """The function is called with `user` (unless anyone may call), `query` and `body` (if declared)
+    and the path's parameters.
     """
 
     def declare(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,11 +82,12 @@ def operation(
             description=" ".join((function.__doc__ or "").split()),
             tag=tag,
             who=who,
+            query=query,
             body=body,
             answer=answer,
             status=status,
             media_type=media_type,
-            refusals=_refusals(who, path, body, refusals),
+            refusals=_refusals(who, path, (query, body), refusals),
         )
         OPERATIONS.append(described)
         blueprint.add_url_rule(
@@ -110,12 +114,22 @@ def read_body(model: type[BaseModel]) -> BaseModel:
         raise invalid(error) from error
 
 
+def read_query(model: type[BaseModel]) -> BaseModel:
+    """What stands after `?` as `model`. Raises 422 naming the parameter."""
+    try:
+        return model.model_validate(request.args.to_dict())
+    except ValidationError as error:
+        raise invalid(error) from error
+
+
 def _view(described: Operation, function: Callable[..., Any]) -> Callable[..., Response]:
     def view(**parameters: Any) -> Response:
         if described.who == "admin":
             parameters["user"] = require_admin()
         elif described.who == "user":
             parameters["user"] = require_user()
+        if described.query is not None:
+            parameters["query"] = read_query(described.query)
         if described.body is not None:
             parameters["body"] = read_body(described.body)
         result = function(**parameters)
@@ -134,11 +148,17 @@ def _view(described: Operation, function: Callable[..., Any]) -> Callable[..., R
 
 
 def _refusals(
-    who: Who, path: str, body: type[BaseModel] | None, more: tuple[int, ...]
+    who: Who,
+    path: str,
+    judged: tuple[type[BaseModel] | None, type[BaseModel] | None],
+    more: tuple[int, ...],
 ) -> tuple[int, ...]:
+    query, body = judged
     found = set(more) | {503}
     if who != "anyone":
         found |= {401} | ({403} if who == "admin" else set())
+    if query is not None:
+        found |= {422}
     if body is not None:
         found |= {400, 413, 415, 422}
     if "<" in path:

@@ -98,9 +98,20 @@ def _milliseconds(value: Any) -> str:
     return f"{round(value)} ms" if isinstance(value, int | float) else ""
 
 
+def _bytes(value: Any) -> str:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return ""
+    units = ("B", "KiB", "MiB", "GiB", "TiB")
+    at = 0
+    while value >= 1024 and at < len(units) - 1:
+        value, at = value / 1024, at + 1
+    return f"{as_text(round(value, 1))} {units[at]}"
+
+
 FORMATS: dict[str, Callable[[Any], str]] = {
     "text": as_text,
     "memory": _gib_of_mib,
+    "bytes": _bytes,
     "ms": _milliseconds,
     "words": lambda value: ", ".join(map(str, value)) if isinstance(value, list) else "",
 }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import redirect, render_template, url_for
 from werkzeug.wrappers import Response
 
 from webapp.auth.guards import current_user, login_required
-from webapp.services import desktops, templates
+from webapp.errors import Problem
+from webapp.services import desktops, history, templates
 from webapp.views.pages import blueprint
 
 
@@ -29,3 +32,27 @@ def show_desktops() -> str:
 @login_required
 def show_viewer(desktop_id: str) -> str:
     return render_template("viewer.html", desktop=desktops.get_desktop(current_user, desktop_id))
+
+
+@blueprint.get("/desktops/<desktop_id>", endpoint="desktop")
+@login_required
+def show_desktop(desktop_id: str) -> str:
+    found = desktops.get_desktop(current_user, desktop_id)
+    past = history.of_desktop(current_user, found["id"])["items"]
+    return render_template(
+        "desktop.html",
+        desktop={**found, "history": past},
+        made_from=_made_from(found["origin"]),
+        active="pages.desktops",
+    )
+
+
+def _made_from(origin: dict[str, Any]) -> str:
+    """The template's name, where this person may see it still."""
+    template = origin.get("template")
+    if not isinstance(template, str):
+        return ""
+    try:
+        return str(templates.get_template(current_user, template)["name"])
+    except Problem:
+        return "A template that is not shared any more"

@@ -7,6 +7,8 @@ db.states, so a new condition or reason without words is noticed.
 
 from __future__ import annotations
 
+from db.remedies import REMEDIES
+
 ROLE_NAMES: dict[str, str] = {
     "user": "User",
     "advanced": "Advanced user",
@@ -65,28 +67,7 @@ WORDS: dict[str, dict[str, str]] = {
         "CalledOff": "Called off",
         "InUse": "Still in use",
     },
-    "remedy": {
-        "InvalidRow": "A script wrote what does not fit. An administrator can correct it.",
-        "NoCapacity": "It starts by itself as soon as there is room. You can call it off.",
-        "NoHypervisor": "It starts by itself once a hypervisor is online. You can call it off.",
-        "NoDiskHost": "It goes on by itself once the storage is online.",
-        "NoNetwork": "It starts by itself once a hypervisor has its network.",
-        "NetworkRefused": "An administrator can share the network, or give it another one.",
-        "AddressTaken": "It starts by itself once the other desktop is stopped.",
-        "PathRemoved": "An administrator can list the path again. Nothing was deleted.",
-        "ParentNotReady": "It goes on by itself once the template is ready.",
-        "DiskMissing": "Nothing was made in its place. An administrator must look at the storage.",
-        "DiskFailed": "Try again; if it fails once more, tell an administrator.",
-        "WrongStorage": "An administrator has to mount the right storage; then try again.",
-        "StartFailed": "Try again; if it fails once more, tell an administrator.",
-        "StopFailed": "Power it off, or tell an administrator.",
-        "HostUnreachable": "It comes back by itself when the hypervisor does.",
-        "HostRestarted": "Start it again when you need it.",
-        "GuestCrashed": "Start it again; what was not saved is lost.",
-        "StoppedUnseen": "Start it again when you need it.",
-        "DeadlineExceeded": "Try again; if it takes too long once more, tell an administrator.",
-        "InUse": "It can be deleted once nothing uses it any more.",
-    },
+    "remedy": {reason: remedy.owner for reason, remedy in REMEDIES.items()},
     "host_state": {
         "online": "Online",
         "connecting": "Connecting",
@@ -129,6 +110,21 @@ WORDS: dict[str, dict[str, str]] = {
         "full_off": "Leave full screen",
         "pasted": "Typed into the desktop",
         "no_full": "This browser has no full screen here.",
+        "chart_times": "From {from} to {to}.",
+        "chart_series": "{name}: {now} now, {mean} on average, {highest} at most.",
+        "chart_time": "Time",
+    },
+    "series": {
+        "cpu_percent": "In use",
+        "resident_mib": "Held on the host",
+        "memory_mib": "Whole",
+        "memory_used_mib": "In use",
+        "net_received_bytes_s": "Received",
+        "net_sent_bytes_s": "Sent",
+        "disk_read_bytes_s": "Read",
+        "disk_written_bytes_s": "Written",
+        "viewers": "Viewers",
+        "domains": "Desktops",
     },
     "viewer": {
         "connecting": "Connecting to the screen",

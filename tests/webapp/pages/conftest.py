@@ -33,6 +33,8 @@ TABLES = (
     "engine",
     "orphans",
     "consoles",
+    "domain_windows",
+    "hypervisor_windows",
 )
 """What tests of pages write to; people and defaults stay."""
 

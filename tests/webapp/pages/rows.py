@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 from PIL import Image
 
 from db.states import Condition
+from db.windows import DOMAIN_METRICS, HYPERVISOR_METRICS, WINDOWS
 
 Row = dict[str, Any]
 
@@ -18,6 +21,18 @@ NEW_KEY_FINGERPRINT = "SHA256:OJO59/0JjS8hzTv0yz5SfDLUFD6Wly6TAfGmcp+6uwg"
 """As `ssh-keygen -lf` prints it."""
 
 NOW = datetime(2031, 1, 10, 9, 0, tzinfo=UTC)
+
+SCALE = {
+    "cpu_percent": 40,
+    "memory_mib": 2048,
+    "resident_mib": 700,
+    "memory_used_mib": 900,
+    "net_received_bytes_s": 90_000,
+    "net_sent_bytes_s": 20_000,
+    "disk_read_bytes_s": 2_500_000,
+    "disk_written_bytes_s": 900_000,
+    "domains": 4,
+}
 
 OBSERVED: dict[Condition, tuple[str, bool, Row]] = {
     Condition.CREATING: (
@@ -173,3 +188,52 @@ def check(name: str, is_ok: bool) -> Row:
         "duration_ms": 12.4,
         "affects": "both",
     }
+
+
+def stats(key: str, subject: str, *, minutes: float = 8, pause: bool = True) -> list[Row]:
+    """Points of the last minutes as the engine appends them, with a pause in the middle."""
+    metrics = DOMAIN_METRICS if key == "domain" else HYPERVISOR_METRICS
+    window, now = WINDOWS["10m"], time.time()
+    found: dict[str, Row] = {}
+    for step in range(int(minutes * 60 / window.step_s), -1, -1):
+        at = int(now) - step * window.step_s
+        if pause and 30 <= step < 50:
+            continue
+        wave = 1 + math.sin(step / 7)
+        values = [round(wave * SCALE.get(name, 1), 1) for name in metrics]
+        row_id = window.row_id(window.chunk_of(at), subject)
+        row = found.setdefault(
+            row_id,
+            {
+                "id": row_id,
+                key: subject,
+                "window": "10m",
+                "metrics": list(metrics),
+                "points": [],
+            },
+        )
+        row["points"].append([at, *values])
+    return list(found.values())
+
+
+def history(desktop_id: str) -> list[Row]:
+    """What was asked and what came of it, oldest first."""
+    failure = {"message": "The network 'lab' is not there.", "reason": "StartFailed"}
+    lines: list[tuple[str, str, Row]] = [
+        ("user/ana", "desktop.create", {}),
+        ("engine", "domain.made", {}),
+        ("user/ana", "desktop.start", {}),
+        ("engine", "domain.failed", failure),
+        ("user/ana", "viewer.open", {}),
+    ]
+    return [
+        {
+            "id": str(uuid.uuid4()),
+            "at": NOW + timedelta(minutes=at),
+            "who": who,
+            "what": what,
+            "target": f"domain/{desktop_id}",
+            "detail": detail,
+        }
+        for at, (who, what, detail) in enumerate(lines)
+    ]

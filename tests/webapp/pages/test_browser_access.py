@@ -40,8 +40,14 @@ def furnish(site: Site) -> dict[str, str]:
     loops = {"watcher": {"age_s": 0.2, "restarts": 1, "healthy": True}}
     site.insert("engine", {"id": "ticks", "holder": "a", "loops": loops})
     failed = next(row for row in desktops if "failure" in row["observed"])
+    running = next(row for row in desktops if row["observed"]["state"] == "started")
+    site.insert("domain_windows", *rows.stats("domain", running["id"]))
+    site.insert("hypervisor_windows", *rows.stats("hypervisor", "hyper-2"))
+    site.insert("events", *rows.history(failed["id"]))
     return {
         "desktops": "/desktops",
+        "desktop": f"/desktops/{running['id']}",
+        "failed desktop": f"/desktops/{failed['id']}",
         "viewer": f"/desktops/{failed['id']}/viewer",
         "account": "/account",
         "hypervisors": "/admin/hypervisors",

@@ -98,7 +98,7 @@ def test_a_name_with_markup_is_shown_as_it_is_written(page_of: PageOf, insert: I
     row = rows.desktop('<script>alert(1)</script>"', Condition.STOPPED)
     insert("domains", row)
     page = page_of("ana").get("/desktops").text
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;&#34;</h2>" in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;&#34;</span></a></h2>" in page
     assert "<script>alert" not in page
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from db.states import Activity, Condition, HypervisorDesired, HypervisorState, Reason
+from db.windows import DOMAIN_METRICS, HYPERVISOR_METRICS
 from webapp import payloads
 from webapp.auth.permissions import ROLES
 from webapp.views.words import ROLE_NAMES, WORDS
@@ -16,6 +17,7 @@ def test_every_word_of_the_kernel_has_words_for_people() -> None:
     assert set(WORDS["host_state"]) == {*(item.value for item in HypervisorState), "off"}
     assert set(WORDS["host_wish"]) == {item.value for item in HypervisorDesired}
     assert set(ROLE_NAMES) == set(ROLES)
+    assert set(WORDS["series"]) == {*DOMAIN_METRICS, *HYPERVISOR_METRICS}
 
 
 def test_pages_and_api_say_the_same_of_a_condition() -> None:

@@ -37,12 +37,21 @@ export function holds(payload, condition) {
 
 const asText = (value) => (value === null || value === undefined ? "" : String(value));
 
+function sayBytes(value) {
+  if (typeof value !== "number") return "";
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let [scaled, at] = [value, 0];
+  while (scaled >= 1024 && at < units.length - 1) [scaled, at] = [scaled / 1024, at + 1];
+  return `${Math.round(scaled * 10) / 10} ${units[at]}`;
+}
+
 const FORMATS = {
   text: asText,
   memory: (value) => {
     if (typeof value !== "number") return "";
     return value < 1024 ? `${value} MiB` : `${Math.round((value / 1024) * 10) / 10} GiB`;
   },
+  bytes: sayBytes,
   ms: (value) => (typeof value === "number" ? `${Math.round(value)} ms` : ""),
   words: (value) => (Array.isArray(value) ? value.join(", ") : ""),
 };

@@ -3,6 +3,7 @@
 import "../frame.js";
 import { announce } from "../announce.js";
 import { fill } from "../bind.js";
+import { installCharts } from "../charts.js";
 import { ask, onSubmit } from "../dialog.js";
 import { changeHypervisor, deleteHypervisor, editHypervisor } from "../hypervisor-form.js";
 import { connectLive } from "../live.js";
@@ -87,3 +88,4 @@ onSubmit(dialog, async (form) => {
 });
 
 showFingerprint();
+installCharts();
