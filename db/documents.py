@@ -240,17 +240,57 @@ class Task(TypedDict, total=False):
 
 
 class Enrolment(TypedDict, total=False):
-    """Table `enrolments` (secret): a new host's one-time password, sealed for the engine alone.
+    """Table `enrolments` (secret): a host's one-time password, sealed for the engine alone.
     Written by webapp or script, opened by the engine, gone within two minutes.
     """
 
     id: str
     """The hypervisor's."""
     sealed: bytes
-    fingerprint: str | None
+    """A libsodium sealed box of JSON, engine/hypervisor/enrolment_key.py: Order."""
+    order: str
+    """Any text of the writer's: `observed.enrolment.order` names it."""
     by: Any
     at: datetime
     expires_at: datetime
+
+
+class ObservedEnrolment(TypedDict, total=False):
+    """How the latest enrolment of a hypervisor goes."""
+
+    state: str
+    """One of states.EnrolmentState."""
+    order: str
+    reason: str | None
+    message: str
+    fingerprint: str | None
+    """Of the key the host shows, once it is known."""
+    host_key: str | None
+    trusted: str | None
+    """Why that key is trusted: accepted | fingerprint | first_use"""
+    at: datetime
+
+
+class ViewerTicketKeys(TypedDict, total=False):
+    """Table `config`, row `viewer_tickets`: the public keys of viewer tickets, for hypervisors.
+    Written by webapp at its start.
+    """
+
+    id: str
+    keys: dict[str, str]
+    """key id -> PEM"""
+
+
+class EnrolmentKeyRow(TypedDict, total=False):
+    """Table `engine`, row `enrolment_key`: what to seal passwords with, and the line that lets the
+    engine in where it stands in a host's authorized_keys.
+    """
+
+    id: str
+    public: str
+    """X25519, base64"""
+    ssh_key: str
+    epoch: int
 
 
 class HypervisorCheck(TypedDict, total=False):
@@ -273,6 +313,7 @@ class ObservedHypervisor(TypedDict, total=False):
     message: str | None
     host_key_offered: str | None
     checks: list[HypervisorCheck]
+    enrolment: ObservedEnrolment | None
     info: dict[str, Any]
     """cpu_model, cpus, memory_mib, libvirt_version, qemu_version, kvm, kvm_reason, hostname,
     emulator

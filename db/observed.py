@@ -26,13 +26,21 @@ def write_observed(
     *,
     epoch: int,
     heal: bool = False,
+    keep: tuple[str, ...] = (),
 ) -> Written:
     """Replace the row's whole `observed`. `epoch` is put into it. Raises Fenced.
 
     `heal` writes over a higher epoch: for a caller who has just read in the lease that no newer
-    engine can have written it, so that a script did.
+    engine can have written it, so that a script did. `keep`: fields with a writer of their own
+    (`write_part`), which stay as they are.
     """
     value = {**observed, "epoch": epoch}
+
+    def whole(row: Any) -> Any:
+        before = row["observed"].default(None)
+        kept = r.branch(before.type_of().eq("OBJECT"), before.pluck(*keep), {})
+        return r.expr(value).merge(kept) if keep else value
+
     answer = database.run(
         r.table(table)
         .get(row_id)
@@ -40,12 +48,63 @@ def write_observed(
             lambda row: r.branch(
                 r.and_(not heal, written_epoch(row).gt(epoch)),
                 r.error("fenced"),
-                {"observed": r.literal(value)},
+                {"observed": r.literal(whole(row))},
             ),
             durability="hard",
         )
     )
     return _outcome(answer, row_id)
+
+
+def write_part(
+    database: Database,
+    table: str,
+    row_id: Any,
+    field: str,
+    value: Any,
+    *,
+    epoch: int,
+    heal: bool = False,
+) -> Written:
+    """Replace one field of `observed` and leave the rest to its own writer. Raises Fenced."""
+    answer = database.run(
+        r.table(table)
+        .get(row_id)
+        .update(
+            lambda row: r.branch(
+                r.and_(not heal, written_epoch(row).gt(epoch)),
+                r.error("fenced"),
+                {"observed": {field: r.literal(value)}},
+            ),
+            durability="hard",
+        )
+    )
+    return _outcome(answer, row_id)
+
+
+def pin_host_key(
+    database: Database, hypervisor_id: str, hostname: str, port: int, host_key: str
+) -> Written:
+    """Carry out the part of an enrolment that says to trust this host's key: it is put into the row
+    where none was accepted yet and the row still names the address that the key was seen at.
+    """
+    answer = database.run(
+        r.table("hypervisors")
+        .get(hypervisor_id)
+        .update(
+            lambda row: r.branch(
+                r.and_(
+                    row["host_key"].default(None).eq(None),
+                    row["hostname"].eq(hostname),
+                    row["port"].default(22).eq(port),
+                ),
+                {"host_key": host_key},
+                {},
+            ),
+            durability="hard",
+        )
+    )
+    return _outcome(answer, hypervisor_id)
 
 
 def written_epoch(row: Any) -> Any:

@@ -25,6 +25,9 @@ DISK_ID = r"^[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?$"
 MAC = r"^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$"
 PATH = r"^/[A-Za-z0-9._+@=/ -]*$"
 HOSTNAME = r"^[A-Za-z0-9](?:[A-Za-z0-9.:_-]{0,252})$"
+USER_NAME = r"^[a-z_][a-z0-9_-]{0,31}$"
+FINGERPRINT = r"^SHA256:[A-Za-z0-9+/]{43}$"
+"""Of an SSH host key, as ssh-keygen -l prints it."""
 
 Slug = Annotated[str, StringConstraints(pattern=SLUG)]
 UuidText = Annotated[str, StringConstraints(pattern=UUID)]
@@ -135,7 +138,7 @@ class HypervisorModel(_Row):
     id: Slug
     hostname: Annotated[str, StringConstraints(pattern=HOSTNAME)]
     port: int = Field(default=22, ge=1, le=65535)
-    user: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = "root"
+    user: Annotated[str, StringConstraints(pattern=USER_NAME)] = "root"
     host_key: str | None = Field(default=None, max_length=2000)
     capabilities: dict[str, bool] = Field(
         default_factory=lambda: {"hypervisor": True, "disk_operations": True}

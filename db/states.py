@@ -86,6 +86,15 @@ class HypervisorState(StrEnum):
     ERROR = "error"
 
 
+class EnrolmentState(StrEnum):
+    """How far it is to get access to a host. `waiting`: for a person to accept its key."""
+
+    WORKING = "working"
+    WAITING = "waiting"
+    DONE = "done"
+    FAILED = "failed"
+
+
 class MediaDesired(StrEnum):
     AVAILABLE = "available"
     DELETED = "deleted"
@@ -138,6 +147,12 @@ class Reason(StrEnum):
     HOST_KEY_CHANGED = "HostKeyChanged"
     HOST_KEY_UNKNOWN = "HostKeyUnknown"
     LOGIN_REFUSED = "LoginRefused"
+    FINGERPRINT_DIFFERS = "FingerprintDiffers"
+    PASSWORD_REFUSED = "PasswordRefused"  # noqa: S105 (a word)
+    NO_LIBVIRT = "NoLibvirt"
+    BAD_ENROLMENT = "BadEnrolment"
+    ENROLMENT_FAILED = "EnrolmentFailed"
+    ENROLMENT_EXPIRED = "EnrolmentExpired"
     GUEST_SHUTDOWN = "GuestShutdown"
     GUEST_CRASHED = "GuestCrashed"
     STOPPED_UNSEEN = "StoppedUnseen"

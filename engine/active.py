@@ -19,14 +19,17 @@ from db.schema import installation_id
 from engine.controller import Controller, lane_of_domain
 from engine.disk_locks import DiskLocks
 from engine.executor import GENERAL, Executor
+from engine.hypervisor.enrolment_key import EnrolmentKey
 from engine.hypervisor.events import event_loop_age_s, start_event_loop
 from engine.lease import RENEW_S, Lease
+from engine.loops.enrolments import Enrolments
 from engine.loops.leftovers import Leftovers
 from engine.loops.orphans import Orphans
 from engine.loops.retention import Retention
 from engine.loops.waiting import Places
 from engine.reconcilers import Context
 from engine.reconcilers.domain import DomainReconciler
+from engine.reconcilers.enrolment import EnrolmentReconciler
 from engine.reconcilers.hypervisor import HypervisorReconciler
 from engine.reconcilers.pool import PoolReconciler
 from engine.room import Room
@@ -64,6 +67,9 @@ class ActiveEngine:
         )
         domains = DomainReconciler(self.context)
         hypervisors = HypervisorReconciler(self.context, self.queue, self.supervisor, self.executor)
+        enrolment_key = EnrolmentKey.keep(settings.enrolment_key)
+        enrolments = EnrolmentReconciler(self.context, self.queue, enrolment_key)
+        self._enrolments = Enrolments(self.context, enrolment_key)
         self.controller = Controller(
             self.context,
             self.queue,
@@ -72,6 +78,7 @@ class ActiveEngine:
                 "domain": domains.reconcile,
                 "hypervisor": hypervisors.reconcile,
                 "pool": PoolReconciler(self.context).reconcile,
+                "enrolment": enrolments.reconcile,
             },
             self._choose_lane,
             self.fenced.set,
@@ -86,6 +93,7 @@ class ActiveEngine:
         self.supervisor.start("controller", self.controller.dispatch)
         self.supervisor.start("leftovers", Leftovers(self.context).sweep_again)
         self.supervisor.start("places", Places(self.context, self.queue).keep)
+        self.supervisor.start("enrolments", self._enrolments.keep)
         self.supervisor.start("orphans", Orphans(self.context).search, silence_s=180.0)
         self.supervisor.start("retention", Retention(self.context).keep, silence_s=60.0)
         while not stop.wait(0.2) and not self.fenced.is_set():

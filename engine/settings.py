@@ -27,6 +27,8 @@ class EngineSettings:
     ssh_key: Path
     ssh_state: Path
     images: Path
+    enrolment_key: Path
+    """What one-time passwords are sealed for (engine/hypervisor/enrolment_key.py)."""
     shutdown_timeout_s: float = 60.0
     """How long a guest may take to obey the ACPI button before it is powered off."""
     connect_timeout_s: float = 8.0
@@ -57,6 +59,7 @@ class EngineSettings:
             ssh_key=common.data / "ssh" / "id_ed25519",
             ssh_state=common.data / "ssh" / "hosts",
             images=common.data / "images",
+            enrolment_key=common.data / "ssh" / "enrolment.key",
             shutdown_timeout_s=read_seconds(env, "ISARD_SHUTDOWN_TIMEOUT", 60.0),
             connect_timeout_s=read_seconds(env, "ISARD_CONNECT_TIMEOUT", 8.0),
             call_timeout_s=read_seconds(env, "ISARD_CALL_TIMEOUT", 20.0),

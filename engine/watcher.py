@@ -62,6 +62,7 @@ class Watcher:
         self.interfaces = Rows()
         self.interests = Rows()
         self.marks = Rows()
+        self.enrolments = Rows()
         self._synced: dict[str, threading.Event] = {table: threading.Event() for table in TABLES}
 
     def loops(self) -> dict[str, Callable[[Beat], None]]:
@@ -134,11 +135,21 @@ class Watcher:
         self.hypervisors.put(row)
         if before is None or _without_observed(before) != _without_observed(row):
             self._queue.add(Key("hypervisor", row["id"]))
+            if listed or self.enrolments.get(row["id"]) is not None:
+                self._queue.add(Key("enrolment", row["id"]))
             self._topics.fire("room")
 
     def _remove_hypervisor(self, row_id: Hashable) -> None:
         self.hypervisors.remove(row_id)
         self._queue.add(Key("hypervisor", row_id))
+
+    def _put_enrolment(self, row: dict[str, Any], listed: bool) -> None:
+        self.enrolments.put(row)
+        self._queue.add(Key("enrolment", row["id"]))
+
+    def _remove_enrolment(self, row_id: Hashable) -> None:
+        self.enrolments.remove(row_id)
+        self._queue.add(Key("enrolment", row_id))
 
     def _put_pool(self, row: dict[str, Any], listed: bool) -> None:
         before = self.pools.get(row["id"])
@@ -195,6 +206,7 @@ TABLES: dict[
     "domains": (Watcher._put_domain, Watcher._remove_domain),
     "hypervisors": (Watcher._put_hypervisor, Watcher._remove_hypervisor),
     "hypervisors_pools": (Watcher._put_pool, Watcher._remove_pool),
+    "enrolments": (Watcher._put_enrolment, Watcher._remove_enrolment),
     "interfaces": (_put_simply("interfaces"), _remove_simply("interfaces")),
     "interests": (_put_simply("interests"), _remove_simply("interests")),
     "storage_marks": (_put_simply("marks"), _remove_simply("marks")),

@@ -19,7 +19,9 @@ from typing import NamedTuple
 
 
 class Key(NamedTuple):
-    """`kind` is domain, hypervisor or pool. A script may have made ids that are no strings."""
+    """`kind` names a reconciler (engine/active.py). A script may have made rows whose ids are no
+    strings.
+    """
 
     kind: str
     id: Hashable

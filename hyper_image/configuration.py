@@ -28,6 +28,8 @@ AUTHORIZED_KEYS = ISARD / "ssh" / "authorized_keys"
 ROOT_PASSWORD = ISARD / "ssh" / "root_password"
 """The hash of a password given to this host's root (`root_password.py`); normally there is none."""
 TICKET_KEYS = ISARD / "tickets"
+HYPERVISOR_ID = ISARD / "hypervisor_id"
+"""Under what name the product knows this host, once its engine has been here."""
 RUN = Path("/run/isard")
 SSHD = "/usr/sbin/sshd"
 CERTIFICATE_FILES = ("ca-cert.pem", "server-cert.pem", "server-key.pem")

@@ -48,7 +48,11 @@ class Ticket:
 
 
 class TicketOffice:
-    """Checks tickets for one host. Many processes may share the folder of spent ones."""
+    """Checks tickets for one host. Many processes may share the folder of spent ones.
+
+    `name`: a file with this host's id in the product, where that is not (yet) `hypervisor`: the
+    engine writes it when the host is added, under whatever name that was.
+    """
 
     def __init__(
         self,
@@ -56,8 +60,10 @@ class TicketOffice:
         keys: Path,
         spent: Path,
         clock: Callable[[], float] = time.time,
+        name: Path | None = None,
     ) -> None:
         self._hypervisor = hypervisor
+        self._name = name
         self._keys = keys
         self._spent = spent
         self._clock = clock
@@ -66,7 +72,7 @@ class TicketOffice:
         """The ticket, now spent. Raises TicketRefused."""
         if not token or len(token) > LONGEST_TOKEN:
             raise TicketRefused("There is no viewer ticket in the request.")
-        ticket = read_claims(self._verified(token), self._hypervisor, self._clock())
+        ticket = read_claims(self._verified(token), self._own_id(), self._clock())
         self._spend(ticket)
         return ticket
 
@@ -76,6 +82,14 @@ class TicketOffice:
         for trace in self._spent.iterdir():
             if trace.stat().st_mtime < now:
                 trace.unlink(missing_ok=True)
+
+    def _own_id(self) -> str:
+        """Read each time, as keys are."""
+        try:
+            text = self._name.read_text(encoding="ascii").strip() if self._name else ""
+        except (OSError, UnicodeDecodeError):
+            text = ""
+        return text or self._hypervisor
 
     def _verified(self, token: str) -> Mapping[str, object]:
         signed = JWS()

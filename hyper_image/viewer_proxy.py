@@ -24,7 +24,7 @@ from urllib.parse import parse_qs, urlsplit
 from websockify.websocketproxy import ProxyRequestHandler, WebSocketProxy
 
 from hyper_image import accounts
-from hyper_image.configuration import RUN, TICKET_KEYS
+from hyper_image.configuration import HYPERVISOR_ID, RUN, TICKET_KEYS
 from hyper_image.namespaces import in_machine_network
 from hyper_image.tickets import LOOPBACK, Ticket, TicketOffice, TicketRefused
 
@@ -141,7 +141,8 @@ def serve(hypervisor: str, host: str, port: int) -> int:
     with in_machine_network():
         listening = listen(host, port)
     become_unprivileged()
-    ViewerProxy(listening, TicketOffice(hypervisor, TICKET_KEYS, SPENT_TICKETS)).start_server()
+    office = TicketOffice(hypervisor, TICKET_KEYS, SPENT_TICKETS, name=HYPERVISOR_ID)
+    ViewerProxy(listening, office).start_server()
     return 0
 
 

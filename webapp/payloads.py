@@ -40,6 +40,8 @@ hypervisor (administrators only) {
   observed: {state: "offline"|"connecting"|"online"|"error", virtualization, disk_operations,
              reason, message, host_key_offered,
              checks: [{name, title, ok, message, remedy, duration_ms, affects}],
+             enrolment: null | {state: "working"|"waiting"|"done"|"failed", order, reason, message,
+                                fingerprint, host_key, trusted, at},
              info: {…}, retry_at, at},
   state_label, problem
 }
@@ -55,7 +57,7 @@ from typing import Any
 
 from db.remedies import remedy_for
 from db.rowcheck import RowProblem, check_domain, check_hypervisor
-from db.states import Condition, HypervisorState, Observed, condition_of, read_wish
+from db.states import Condition, EnrolmentState, HypervisorState, Observed, condition_of, read_wish
 from webapp.auth.permissions import Person, actions_for
 from webapp.tidy import (
     as_iso,
@@ -169,14 +171,37 @@ def hypervisor(row: Mapping[str, Any]) -> Payload:
             "disk_operations": seen.get("disk_operations"),
             "reason": seen.get("reason"),
             "message": seen.get("message"),
-            "host_key_offered": as_text(seen.get("host_key_offered")),
+            "host_key_offered": host_key_offered(seen),
             "checks": [_check(check) for check in seen["checks"]],
+            "enrolment": _enrolment(as_mapping(seen.get("enrolment"))),
             "info": {key: value for key, value in seen["info"].items() if _is_plain(value)},
             "retry_at": as_iso(seen.get("retry_at")),
             "at": as_iso(seen.get("at")),
         },
         "state_label": STATE_LABELS.get(state, state),
         "problem": _problem(check_hypervisor(dict(raw))),
+    }
+
+
+def host_key_offered(seen: Mapping[str, Any]) -> str | None:
+    """The key a person is asked to accept, whoever of the engine has found it."""
+    enrolment = as_mapping(seen.get("enrolment"))
+    is_asked = enrolment.get("state") == EnrolmentState.WAITING
+    return as_text(seen.get("host_key_offered")) or (
+        as_text(enrolment.get("host_key")) if is_asked else None
+    )
+
+
+def _enrolment(seen: Mapping[str, Any]) -> Payload | None:
+    if seen.get("state") not in {state.value for state in EnrolmentState}:
+        return None
+    return {
+        "state": seen["state"],
+        **{
+            key: as_text(seen.get(key))
+            for key in (*("order", "reason", "message", "fingerprint", "host_key", "trusted"),)
+        },
+        "at": as_iso(seen.get("at")),
     }
 
 

@@ -20,6 +20,7 @@ from db.logs import configure, get_logger
 from webapp.application import create_app
 from webapp.extensions import Backend
 from webapp.realtime.feeds import Feeds
+from webapp.services.enrolments import keep_swept, publish_ticket_keys
 from webapp.settings import WebSettings
 
 READY_S = 60.0
@@ -42,6 +43,8 @@ def serve(settings: WebSettings) -> None:
     backend: Backend = app.extensions["isard"]
     backend.feeds = Feeds(app, database)
     backend.feeds.start()
+    publish_ticket_keys(database, settings)
+    sweeper = gevent.spawn(keep_swept, database)
     server = WSGIServer(
         (kernel.host, kernel.web_port), app, log=None, error_log=_Errors(), handler_class=Handler
     )
@@ -51,6 +54,7 @@ def serve(settings: WebSettings) -> None:
         ended.wait()
     finally:
         log.info("stopping")
+        sweeper.kill()
         backend.feeds.stop()
         server.stop(timeout=GOODBYE_S)
         database.close()

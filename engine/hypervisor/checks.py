@@ -18,10 +18,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from db.documents import HypervisorCheck
-from engine.errors import CommandFailed, EngineError
+from db.states import Reason
+from engine.errors import CommandFailed, EngineError, Transient
 from engine.hypervisor.connection import HostConnection
 from engine.hypervisor.host import HostAddress, is_same_key
-from engine.hypervisor.login import connect, describe_fingerprint, read_offered_host_key, resolve
+from engine.hypervisor.login import (
+    authorized_keys_line,
+    connect,
+    describe_fingerprint,
+    read_offered_host_key,
+    resolve,
+)
 from engine.hypervisor.profile import DESCRIPTION, UNREAD, HostProfile, read_profile
 from engine.hypervisor.ssh import SshSession
 from engine.settings import EngineSettings
@@ -198,7 +205,18 @@ def check_host_key(visit: _Visit) -> Finding:
 
 
 def check_login(visit: _Visit) -> Finding:
-    visit.profile = read_profile(visit.ssh)
+    try:
+        visit.profile = read_profile(visit.ssh)
+    except Transient as error:
+        if error.reason != Reason.LOGIN_REFUSED:
+            raise
+        line = authorized_keys_line(visit.settings.ssh_key)
+        return Finding(
+            False,
+            error.message,
+            "Enrol it with a password, or add this line to ~/.ssh/authorized_keys of "
+            f"{visit.address.user} on the host: {line}",
+        )
     return Finding(True, f"The engine can log in as {visit.address.user}.")
 
 
@@ -338,8 +356,7 @@ REMEDIES = {
     "port": "Start sshd on the host, open the port in its firewall, and check the port number.",
     "host_key": "If the host was made anew, compare the fingerprint on its own screen and accept "
     "the new key. If not, find out who answers in its place.",
-    "login": "Add the engine's public key to the user's ~/.ssh/authorized_keys on the host "
-    "(add-hypervisor does it).",
+    "login": "See that sshd on the host runs well, and that the user's shell is an ordinary one.",
     "libvirt": "Install and start libvirt on the host (systemctl enable --now libvirtd), and let "
     "the user use it (group libvirt).",
     "qemu_img": "Install qemu-utils on the host.",

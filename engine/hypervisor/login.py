@@ -31,16 +31,27 @@ TRANSPORT_KEEPALIVE_S = 5
 LINK_DEAD_MS = 15_000
 
 
-def open_transport(address: HostAddress, key_file: Path, timeout_s: float) -> paramiko.Transport:
-    """A logged-in transport. Raises HostLost, HostKeyRefused, Transient(LoginRefused) or Terminal
-    (our own key).
+def open_transport(
+    address: HostAddress, key_file: Path, timeout_s: float, *, password: str = ""
+) -> paramiko.Transport:
+    """A logged-in transport. With a `password` the host gets it only where our key is not let in.
+    Raises HostLost, HostKeyRefused, Transient(LoginRefused) or Terminal (PasswordRefused, or our
+    own key).
     """
     key = read_private_key(key_file)
     deadline = time.monotonic() + timeout_s
-    transport, offered = _greet(address, timeout_s, pinned=address.host_key)
+    transport, offered = _greet(
+        address, timeout_s, prefer=address.host_key.split()[0] if address.host_key else None
+    )
     try:
         check_key(address, offered)
-        _log_in(transport, address, key, max(0.5, deadline - time.monotonic()))
+        try:
+            _log_in(transport, address, key, max(0.5, deadline - time.monotonic()))
+        except Transient as refusal:
+            if not password or refusal.reason != Reason.LOGIN_REFUSED:
+                raise
+            left_s = max(0.5, deadline - time.monotonic())
+            _log_in_by_password(transport, address, password, left_s)
     except BaseException:
         transport.close()
         raise
@@ -48,12 +59,14 @@ def open_transport(address: HostAddress, key_file: Path, timeout_s: float) -> pa
     return transport
 
 
-def read_offered_host_key(hostname: str, port: int, timeout_s: float) -> str:
-    """The key a host shows now, as `ssh-ed25519 AAAA…`. Nothing else is sent to it. Raises
-    HostLost.
+def read_offered_host_key(
+    hostname: str, port: int, timeout_s: float, key_type: str | None = None
+) -> str:
+    """The key a host shows now, as `ssh-ed25519 AAAA…`; of that type, if it has one. Nothing else
+    is sent to it. Raises HostLost.
     """
     address = HostAddress("", hostname, port, "", None)
-    transport, offered = _greet(address, timeout_s, pinned=None)
+    transport, offered = _greet(address, timeout_s, prefer=key_type)
     transport.close()
     return offered
 
@@ -107,8 +120,17 @@ def describe_key(key: paramiko.PKey) -> str:
 
 def describe_fingerprint(key: str) -> str:
     """As ssh-keygen -l shows it, for comparing by eye."""
+    return f"{key.split()[0]} {fingerprint_of(key)}"
+
+
+def fingerprint_of(key: str) -> str:
     digest = hashlib.sha256(base64.b64decode(key.split()[1])).digest()
-    return f"{key.split()[0]} SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
+    return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
+
+
+def authorized_keys_line(key_file: Path) -> str:
+    """What lets the engine in where it stands in a user's ~/.ssh/authorized_keys."""
+    return f"{describe_key(read_private_key(key_file))} isardvdi engine"
 
 
 def read_private_key(key_file: Path) -> paramiko.PKey:
@@ -143,9 +165,13 @@ def check_key(address: HostAddress, offered: str) -> None:
 
 
 def _greet(
-    address: HostAddress, timeout_s: float, *, pinned: str | None
+    address: HostAddress, timeout_s: float, *, prefer: str | None
 ) -> tuple[paramiko.Transport, str]:
-    """Connects and exchanges keys: a transport that is not logged in, and the key it showed."""
+    """Connects and exchanges keys: a transport that is not logged in, and the key it showed.
+
+    A host may have keys of several types: without asking for the type of the accepted one
+    (`prefer`) it would look changed.
+    """
     deadline = time.monotonic() + timeout_s
     raw = connect(address.hostname, address.port, timeout_s)
     transport: paramiko.Transport | None = None
@@ -158,10 +184,8 @@ def _greet(
         remaining_s = max(0.5, deadline - time.monotonic())
         transport.banner_timeout = remaining_s
         transport.handshake_timeout = remaining_s
-        if pinned:
-            # A host may have keys of several types: ask for the type that was accepted, or it looks
-            # changed.
-            _prefer_key_type(transport, pinned.split()[0])
+        if prefer:
+            _prefer_key_type(transport, prefer)
         transport.start_client(timeout=remaining_s)
         if not transport.initial_kex_done:  # it returns silently when its time is over
             raise paramiko.SSHException("it did not greet in time")
@@ -171,7 +195,7 @@ def _greet(
             transport.close()
         with contextlib.suppress(OSError):
             raw.close()
-        if pinned and isinstance(error, IncompatiblePeer):
+        if address.host_key and isinstance(error, IncompatiblePeer):
             # It no longer has a key of the accepted type at all.
             offered = read_offered_host_key(address.hostname, address.port, timeout_s)
             check_key(address, offered)
@@ -210,6 +234,40 @@ def _log_in(
         ) from error
     except (paramiko.SSHException, OSError, EOFError) as error:
         raise _lost_in_login(address, error) from error
+
+
+def _log_in_by_password(
+    transport: paramiko.Transport, address: HostAddress, password: str, timeout_s: float
+) -> None:
+    """By the method `password`, or where a host has only that by answering its one question."""
+    transport.auth_timeout = timeout_s
+    try:
+        more = transport.auth_password(address.user, password)
+    except paramiko.BadAuthenticationType as error:
+        raise _password_refused(
+            f"{address} lets nobody in as {address.user} by a password (its sshd says: "
+            f"{', '.join(error.allowed_types)}). Allow PasswordAuthentication and PermitRootLogin "
+            "there for a moment, or add the engine's public key by hand."
+        ) from None
+    except paramiko.AuthenticationException as error:
+        if "timeout" in str(error).lower() or not transport.is_active():
+            raise _lost_in_login(address, error) from None
+        raise _password_refused(
+            f"{address} does not accept this password for {address.user}. Check user and password, "
+            "and that its sshd lets this user in by password (PermitRootLogin). On a hypervisor "
+            "container set a new one with /reset-hyper.sh."
+        ) from None
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        raise _lost_in_login(address, error) from None
+    if more:
+        raise _password_refused(
+            f"{address} wants more than a password of {address.user}: {', '.join(more)}. Add the "
+            "engine's public key by hand."
+        )
+
+
+def _password_refused(message: str) -> Terminal:
+    return Terminal(Reason.PASSWORD_REFUSED, message, step="password")
 
 
 def _lost_in_login(address: HostAddress, error: Exception) -> HostLost:

@@ -54,11 +54,17 @@ class Completed:
 
 
 class SshSession:
-    """All commands for one host. Any thread may call; each command has a channel of its own."""
+    """All commands for one host. Any thread may call; each command has a channel of its own.
 
-    def __init__(self, address: HostAddress, settings: EngineSettings) -> None:
+    `password`: for a host that may not know our key yet (see open_transport).
+    """
+
+    def __init__(
+        self, address: HostAddress, settings: EngineSettings, *, password: str = ""
+    ) -> None:
         self.address = address
         self.settings = settings
+        self._password = password
         self._lock = threading.Lock()
         self._link: _Link | None = None
         self._closed = False
@@ -190,6 +196,7 @@ class SshSession:
                         self.address,
                         self.settings.ssh_key,
                         min(self.settings.connect_timeout_s, remaining_s),
+                        password=self._password,
                     )
                 )
             self._link.lend()

@@ -6,7 +6,7 @@ keeps nothing between two calls: whatever must survive is in the row or in the e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -26,6 +26,9 @@ from engine.watcher import Watcher
 from engine.workqueue import Topics
 
 log = get_logger(__name__)
+
+KEPT: dict[str, tuple[str, ...]] = {"hypervisors": ("enrolment",)}
+"""Parts of `observed` that another reconciler writes."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +58,38 @@ class Context:
         door.append_events(self.database, tell(row, observed, self.now()))
 
     def write(self, table: str, row: Mapping[str, Any], observed: dict[str, Any]) -> None:
-        epoch = self.lease.epoch
+        def put(heal: bool) -> None:
+            door.write_observed(
+                self.database,
+                table,
+                row["id"],
+                observed,
+                epoch=self.lease.epoch,
+                heal=heal,
+                keep=KEPT.get(table, ()),
+            )
+
+        self._put(table, row["id"], put)
+
+    def write_part(self, table: str, row_id: Any, field: str, value: Any) -> None:
+        """One of KEPT."""
+
+        def put(heal: bool) -> None:
+            door.write_part(
+                self.database, table, row_id, field, value, epoch=self.lease.epoch, heal=heal
+            )
+
+        self._put(table, row_id, put)
+
+    def _put(self, table: str, row_id: Any, put: Callable[[bool], None]) -> None:
         try:
-            door.write_observed(self.database, table, row["id"], observed, epoch=epoch)
+            put(False)
         except Fenced:
             if not self.lease.is_held():
                 raise
             # No newer engine wrote that epoch, so a script did.
-            log.warning("epoch_healed", table=table, id=row["id"])
-            door.write_observed(self.database, table, row["id"], observed, epoch=epoch, heal=True)
+            log.warning("epoch_healed", table=table, id=row_id)
+            put(True)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ log = get_logger(__name__)
 STOP_S = 3.0
 """How long a unit may take to end before it is left to its deadlines."""
 EMPTYING_S = 2.0
+HELD_S = 10.0
 
 
 class HypervisorReconciler:
@@ -65,6 +66,9 @@ class HypervisorReconciler:
         wanted = describe_unit(row, self._c.watcher.pools.get)
         unit = self._c.units.get(hypervisor)
         wish = (row["desired"]["state"], row["desired"].get("at"))
+        if unit is None and self._is_being_enrolled(hypervisor):
+            self._write(row, _at_rest("connecting", None, "The engine's access is being set up."))
+            return Outcome(again_s=HELD_S)
         if unit is not None and unit.row == wanted:
             if self._wishes.get(hypervisor) != wish:
                 unit.ask_for_check()
@@ -77,6 +81,12 @@ class HypervisorReconciler:
             self._start(wanted)
         self._wishes[hypervisor] = wish
         return Outcome()
+
+    def _is_being_enrolled(self, hypervisor: str) -> bool:
+        """Then nobody but the enrolment connects: a host that sees many connections without a login
+        may shut us out. Its end puts our key.
+        """
+        return queries.get_row(self._c.database, "enrolments", hypervisor) is not None
 
     def _rest(self, row: dict[str, Any]) -> Outcome:
         self._stop(str(row["id"]))
@@ -230,5 +240,4 @@ def describe_unit(
 
 
 def _at_rest(word: str, reason: Reason | None, message: str) -> Report:
-    state = HypervisorState.ERROR if word == "error" else HypervisorState.OFFLINE
-    return Report(state, word, word, reason=reason, message=message)
+    return Report(HypervisorState(word), word, word, reason=reason, message=message)

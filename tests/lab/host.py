@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
+from hyper_image import root_password
 from hyper_image import settings as host_settings
 from hyper_image.settings import HostSettings
 
@@ -105,6 +106,16 @@ class LabHost:
             text=True,
             timeout=COMMAND_TIMEOUT_S,
         )
+
+    def let_root_in(self) -> None:
+        """Give root the password kept beside the host's keys, as a container's start does; /etc is
+        a view here, so its file of passwords is covered by one of our own.
+        """
+        kept = (self.settings.trees / "etc/isard/ssh/root_password").read_text().strip()
+        shadow = self.settings.trees / "etc/isard/shadow"
+        shadow.write_text(f"root:{kept}:19000:0:99999:7:::\n")
+        shadow.chmod(0o600)
+        self.exec(["mount", "--bind", "/etc/isard/shadow", "/etc/shadow"])
 
     def make_disk(self, backing: Path, name: str) -> Path:
         """An overlay in the host's groups folder."""
@@ -206,9 +217,13 @@ class Lab:
         viewer_port: int | None = None,
         probe: tuple[Path, Path] | None = None,
         prefix: Sequence[str] = (),
+        password: str | None = None,
     ) -> LabHost:
         """Start a host and wait until SSH and libvirt answer. The same id again continues that
         host's data.
+
+        With a `password` it is a host that nobody has added yet: root may log in by it, and the
+        engine's key is not known there.
         """
         data = data or self.folder / id
         ports = free_ports(2)
@@ -229,10 +244,17 @@ class Lab:
         (data / "logs").mkdir(exist_ok=True)
         for name in ("id_ed25519", "id_ed25519.pub"):
             shutil.copy(self.key_path.with_name(name), data / "ssh" / name)
+        if password is not None:
+            (data / "ssh" / "id_ed25519.pub").unlink()
+            kept = settings.trees / "etc/isard/ssh/root_password"
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            kept.write_text(root_password.hash_of(password) + "\n")
         bring_capabilities(settings)
         host = launch(settings, self.key_path, data / "logs" / "host.log", prefix)
         self.hosts.append(host)
         wait_until_up(host, look_at_ports=not prefix)
+        if password is not None:
+            host.let_root_in()
         keep_capabilities(host)
         return host
 

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from tests.webapp.conftest import Api, Rows
+from webapp.errors import Problem
+from webapp.services import enrolments
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOldKey"
 OFFERED = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINewKey"
@@ -74,6 +76,49 @@ def test_a_bad_hypervisor_is_refused_by_field(
     answer = root("POST", "/hypervisors", body)
     assert (answer.status_code, answer.json["field"]) == (422, field), answer.json
     assert rows.count("hypervisors") == 0
+
+
+def test_a_machine_is_not_added_twice(root: Api, rows: Rows) -> None:
+    first = {"id": "host-a", "hostname": "10.0.0.5"}
+    assert root("POST", "/hypervisors", first).status_code == 201
+    again = root("POST", "/hypervisors", {"id": "host-b", "hostname": "10.0.0.5"})
+    assert (again.status_code, again.json["reason"]) == (409, "SameHost")
+    assert again.json["field"] == "hostname"
+    assert "'host-a'" in again.json["detail"]
+    other = {"id": "host-b", "hostname": "10.0.0.5", "port": 2022}
+    assert root("POST", "/hypervisors", other).status_code == 201
+
+
+def test_no_password_is_taken_while_no_engine_is_at_work(root: Api, rows: Rows) -> None:
+    answer = root("POST", "/hypervisors", {"id": "a", "hostname": "h", "password": "secret"})
+    assert (answer.status_code, answer.json["reason"]) == (503, "EngineNotRunning")
+    assert rows.count("hypervisors") == rows.count("enrolments") == 0
+    # An engine that died has left its key and its lease behind.
+    rows.put("engine", {"id": "enrolment_key", "public": "A" * 43 + "="})
+    rows.put("engine", {"id": "lease", "holder": "x", "epoch": 1, "counter": 7})
+    answer = root("POST", "/hypervisors", {"id": "a", "hostname": "h", "password": "secret"})
+    assert (answer.status_code, answer.json["reason"]) == (503, "EngineNotRunning")
+    assert rows.count("hypervisors") == rows.count("enrolments") == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("SHA256:" + "a" * 43, "SHA256:" + "a" * 43),
+        ("b" * 43, "SHA256:" + "b" * 43),
+        ("256 SHA256:" + "c" * 43 + "= root@host (ED25519)", "SHA256:" + "c" * 43),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_a_fingerprint_is_taken_as_people_paste_it(given: str | None, read: str | None) -> None:
+    assert enrolments.read_fingerprint(given) == read
+
+
+@pytest.mark.parametrize("given", ["MD5:aa:bb", "SHA256:short", "none at all"])
+def test_what_is_no_fingerprint_is_refused(given: str) -> None:
+    with pytest.raises(Problem, match="ssh-keygen -lf"):
+        enrolments.read_fingerprint(given)
 
 
 def test_a_hypervisor_is_edited_and_wished(root: Api, rows: Rows) -> None:

@@ -203,6 +203,17 @@ class Check(Answer):
     affects: str
 
 
+class Enrolment(Answer):
+    state: Literal["working", "waiting", "done", "failed"]
+    order: str | None
+    reason: str | None
+    message: str | None
+    fingerprint: str | None
+    host_key: str | None
+    trusted: str | None
+    at: str | None
+
+
 class ObservedHypervisor(Answer):
     state: str
     virtualization: str | None
@@ -211,6 +222,7 @@ class ObservedHypervisor(Answer):
     message: str | None
     host_key_offered: str | None
     checks: list[Check]
+    enrolment: Enrolment | None
     info: dict[str, str | int | float | bool | None]
     retry_at: str | None
     at: str | None

@@ -9,7 +9,7 @@ from flask import url_for
 from db.states import HypervisorDesired
 from webapp.api.answers import Hypervisor, Hypervisors
 from webapp.api.operations import Reply, operation
-from webapp.api.requests import ChangeHypervisor, NewHypervisor
+from webapp.api.requests import ChangeHypervisor, EnrolHypervisor, NewHypervisor
 from webapp.auth.permissions import Person
 from webapp.services import hypervisors
 
@@ -35,7 +35,10 @@ def list_hypervisors(user: Person) -> dict[str, Any]:
     refusals=(409,),
 )
 def add_hypervisor(user: Person, body: NewHypervisor) -> Reply:
-    """The engine connects at once and reports each check it makes in `observed.checks`."""
+    """The engine connects at once and reports each check it makes in `observed.checks`. With a
+    `password` it first puts its key on the host, as `observed.enrolment` tells; a host key that is
+    neither given nor named is then shown there, to be accepted by PATCH.
+    """
     made = hypervisors.add_hypervisor(user, body.model_dump())
     return Reply(made, {"Location": url_for("api.get_hypervisor", hypervisor_id=made["id"])})
 
@@ -71,6 +74,22 @@ def change_hypervisor(user: Person, hypervisor_id: str, body: ChangeHypervisor) 
     if body.host_key is not None:
         return hypervisors.accept_host_key(user, hypervisor_id, body.host_key)
     return hypervisors.edit_hypervisor(user, hypervisor_id, body.model_dump(exclude_unset=True))
+
+
+@operation(
+    "POST",
+    "/hypervisors/<hypervisor_id>/enrol",
+    tag=TAG,
+    summary="Get the engine access with a one-time password",
+    who="admin",
+    body=EnrolHypervisor,
+    answer=Hypervisor,
+    status=202,
+    refusals=(409,),
+)
+def enrol_hypervisor(user: Person, hypervisor_id: str, body: EnrolHypervisor) -> dict[str, Any]:
+    """What comes of it is told in `observed.enrolment`."""
+    return hypervisors.enrol_hypervisor(user, hypervisor_id, body.model_dump())
 
 
 @operation(

@@ -95,10 +95,40 @@ class HypervisorFields(Body):
     viewer: ViewerAddress = ViewerAddress()
 
 
+OneTimePassword = Annotated[
+    str,
+    Field(
+        max_length=1024,
+        json_schema_extra={"writeOnly": True},
+        description="Sealed for the engine, used once, and forgotten within two minutes.",
+    ),
+]
+TrustNewKey = Annotated[
+    bool,
+    Field(description="Accept whatever key the host shows, where none was accepted or named."),
+]
+Fingerprint = Annotated[
+    str,
+    StringConstraints(max_length=300),
+    Field(description="Of the host's SSH key, as ssh-keygen -l prints it."),
+]
+
+
 class NewHypervisor(HypervisorFields):
     id: Annotated[str, StringConstraints(pattern=SLUG)]
     hostname: Host
     host_key: HostKey | None = None
+    password: OneTimePassword | None = None
+    fingerprint: Fingerprint | None = None
+    trust_new_key: TrustNewKey = False
+
+
+class EnrolHypervisor(Body):
+    """Without a password: for a host that lets the engine's key in already."""
+
+    password: OneTimePassword | None = None
+    fingerprint: Fingerprint | None = None
+    trust_new_key: TrustNewKey = False
 
 
 class WishedHypervisor(Body):

@@ -1,4 +1,4 @@
-"""Hypervisors, for administrators: list, add, edit, wish, accept a host key, delete.
+"""Hypervisors, for administrators: list, add, enrol, edit, wish, accept a host key, delete.
 
 Rows are judged with the kernel's own check before they are written, so a form, a script and the API
 refuse the same things. Nothing here talks to a host: the engine does, and reports in `observed`.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from db import desired, queries
-from db.connection import r
+from db.connection import Database, r
 from db.errors import Conflict
 from db.rowcheck import check_hypervisor
 from db.states import HypervisorDesired
@@ -17,8 +17,8 @@ from webapp import payloads
 from webapp.auth.permissions import Person, can_administer
 from webapp.errors import Problem, not_found
 from webapp.extensions import backend, database
-from webapp.services import audit
-from webapp.tidy import as_text, tidy_hypervisor
+from webapp.services import audit, enrolments
+from webapp.tidy import tidy_hypervisor
 
 Payload = dict[str, Any]
 Row = dict[str, Any]
@@ -39,13 +39,31 @@ def get_hypervisor(user: Person, hypervisor_id: str) -> Payload:
 
 
 def add_hypervisor(user: Person, fields: dict[str, Any]) -> Payload:
-    """`fields`: `id`, `hostname`, and what is known of EDITABLE and `host_key`. Starts enabled."""
+    """`fields`: `id`, `hostname`, and what is known of EDITABLE and `host_key`; with a `password`
+    (and `fingerprint`, `trust_new_key`) it is enrolled too. Starts enabled.
+    """
     _require_admin(user)
     row = new_row(fields, backend().settings.kernel.viewer_port)
     _judge({**row, "desired": {"state": "enabled"}})
+    _refuse_twice(row)
+    if fields.get("password"):
+        # Before its row is there, so that the engine tries nothing else with it first.
+        _give_password(user, row, fields)
     made = desired.create_hypervisor(database(), row, user.actor)
     audit.record(user.actor, "hypervisor.add", f"hypervisor/{row['id']}")
     return payloads.hypervisor(made)
+
+
+def enrol_hypervisor(user: Person, hypervisor_id: str, fields: dict[str, Any]) -> Payload:
+    """Get the engine access again: a host made anew, or one that a script has added. Without a
+    password it works where the engine's key is let in already, and only prepares viewers.
+    """
+    row = _find(user, hypervisor_id)
+    problem = check_hypervisor(row)
+    if problem:
+        raise Problem(409, "InvalidRow", problem.message)
+    _give_password(user, row, fields)
+    return payloads.hypervisor(row)
 
 
 def edit_hypervisor(user: Person, hypervisor_id: str, changes: dict[str, Any]) -> Payload:
@@ -75,7 +93,7 @@ def accept_host_key(user: Person, hypervisor_id: str, host_key: str) -> Payload:
     host that offers another one by now is refused.
     """
     row = _find(user, hypervisor_id)
-    offered = as_text(tidy_hypervisor(row)["observed"].get("host_key_offered"))
+    offered = payloads.host_key_offered(tidy_hypervisor(row)["observed"])
     if not offered or offered.strip() != host_key.strip():
         raise Conflict(
             "HostKeyNotOffered", "The host does not offer this key (any more). Look at it again."
@@ -104,6 +122,18 @@ def new_row(fields: dict[str, Any], viewer_port: int) -> Row:
     }
 
 
+def find_twin(database: Database, row: Row) -> Row | None:
+    """Another hypervisor at the same address and SSH port."""
+    found: list[Row] = database.run(
+        r.table("hypervisors")
+        .filter({"hostname": row["hostname"]})
+        .filter(lambda other: other["port"].default(22).eq(row["port"]))
+        .filter(lambda other: other["id"].ne(row["id"]))
+        .limit(1)
+    )
+    return found[0] if found else None
+
+
 def _judge(row: Row) -> None:
     problem = check_hypervisor(row)
     if problem:
@@ -117,6 +147,36 @@ def _judge(row: Row) -> None:
     if not any(row["capabilities"].get(key) for key in ("hypervisor", "disk_operations")):
         text = "It must do at least one of hypervisor and disk_operations."
         raise Problem(422, "InvalidField", text, field="capabilities")
+
+
+def _give_password(user: Person, row: Row, fields: dict[str, Any]) -> None:
+    fingerprint = enrolments.read_fingerprint(fields.get("fingerprint"))
+    key = enrolments.require_engine(database(), backend().lease_watch)
+    enrolments.give(
+        database(),
+        backend().settings,
+        key,
+        row,
+        fields.get("password") or "",
+        fingerprint=fingerprint,
+        trust="first_use" if fields.get("trust_new_key") else "ask",
+        by=user.actor,
+    )
+    audit.record(user.actor, "hypervisor.enrol", f"hypervisor/{row['id']}")
+
+
+def _refuse_twice(row: Row) -> None:
+    """The same name, or the same SSH server under another name."""
+    if queries.get_row(database(), "hypervisors", row["id"]) is not None:
+        text = f"There is already a hypervisor {row['id']!r}."
+        raise Problem(409, "Exists", text, field="id")
+    other = find_twin(database(), row)
+    if other is not None:
+        text = (
+            f"This machine is here already, as {other['id']!r}: open that one instead. If it was "
+            "added by add-hypervisor.sh, there is nothing more to do."
+        )
+        raise Problem(409, "SameHost", text, field="hostname")
 
 
 def _refuse_while_used(hypervisor_id: str) -> None:

@@ -75,6 +75,16 @@ def newest_key(keys_dir: Path) -> Path:
     return found[-1]
 
 
+def public_keys(keys_dir: Path) -> dict[str, str]:
+    """Key id -> PEM: what hypervisors check tickets with."""
+    return {
+        path.name.removesuffix(SUFFIX): _load(path, path.stat().st_mtime_ns)
+        .export_to_pem()
+        .decode("ascii")
+        for path in sorted(keys_dir.glob("*" + SUFFIX))
+    }
+
+
 @lru_cache(maxsize=8)
 def _load(path: Path, _changed_at_ns: int) -> JWK:
     return JWK.from_pem(path.read_bytes())
