@@ -174,8 +174,12 @@ class ObservedMedia(TypedDict, total=False):
     progress: ProgressField | None
     path: str | None
     pool: str
+    hypervisor: str | None
+    """The disk host that works on it, while one does."""
     size: int
     """Bytes on disk, once available."""
+    format: str | None
+    """iso | raw | qcow2, as its first bytes say."""
     sha256: str | None
     reason: str | None
     message: str | None
@@ -201,11 +205,29 @@ class Media(TypedDict, total=False):
     pool: str
     created_at: datetime
     source: dict[str, Any]
-    """{"url": text, "sha256": text?} | {"upload": id of a spooled file, "size": bytes}"""
+    """{"url": text, "sha256": text?} | {"upload": its own id, "size": bytes, "file": text}"""
     allowed: dict[str, Any]
+    catalogue: dict[str, Any]
+    """{"id", "version"} of the entry of the catalogue it came from."""
     desired: DesiredField
-    """state: available | deleted"""
+    """state: available | absent | deleted"""
     observed: ObservedMedia
+
+
+class Upload(TypedDict, total=False):
+    """Table `uploads` (secret): `id` is the medium's. Written by the webapp that holds the whole
+    file, taken away by the engine when the medium is available or removed.
+    """
+
+    id: str
+    url: str
+    """Where the disk host fetches it from."""
+    key: str
+    """What the engine signs its tickets with (db/upload_tickets.py)."""
+    size: int
+    used: list[str]
+    """The tickets that were shown already."""
+    at: datetime
 
 
 class ObservedTask(TypedDict, total=False):

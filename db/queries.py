@@ -79,3 +79,40 @@ def read_domain(database: Database, domain_id: Any) -> dict[str, Any]:
         )
     )
     return answer
+
+
+def list_media_users(database: Database, media_id: str) -> list[dict[str, Any]]:
+    """Of each domain that has this medium in a drive, or is installed from it {id, name, desired}.
+
+    A row without `spec.media` has the medium it was made from in its drive.
+    """
+
+    def uses(row: Any) -> Any:
+        drives = row["spec"]["media"].default(None)
+        inserted = drives.contains(lambda drive: drive["id"].default(None).eq(media_id))
+        return r.branch(
+            drives.type_of().eq("ARRAY"),
+            inserted,
+            row["origin"]["media"].default(None).eq(media_id),
+        ).default(False)
+
+    query = r.table("domains").filter(uses)
+    return database.run(query.pluck("id", "name", "desired").coerce_to("array"))
+
+
+def read_media(database: Database, media_id: Any) -> dict[str, Any]:
+    """{"row": the medium or None, "record": its line in the ledger or None}"""
+    answer: dict[str, Any] = database.run(
+        r.expr(
+            {
+                "row": r.table("media").get(media_id),
+                "record": r.table("disks").get(media_record_id(media_id)),
+            }
+        )
+    )
+    return answer
+
+
+def media_record_id(media_id: Any) -> str:
+    """Its key in the ledger (table `disks`)."""
+    return f"media/{media_id}"

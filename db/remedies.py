@@ -119,6 +119,43 @@ REMEDIES: dict[str, Remedy] = {
         "It can be deleted once nothing uses it any more.",
         "Stop or delete first what the message names; then it goes on.",
     ),
+    Reason.DOWNLOAD_FAILED: Remedy(
+        "Look at the address, then try again.",
+        "Look at the address and at the disk host's way out, then try again.",
+    ),
+    Reason.ADDRESS_REFUSED: Remedy(
+        "Use a public address, or ask an administrator to allow this one.",
+        "Use a public address, or allow its network (docs/media.md), then try again.",
+    ),
+    Reason.NO_SPACE: Remedy(
+        "An administrator can free some space on the storage; then try again.",
+        "Free some space on the path the message names, or add a path to the pool, then try again.",
+    ),
+    Reason.CHECKSUM_DIFFERS: Remedy(
+        "Compare the checksum with the publisher's, then try again.",
+        "Compare the checksum with the publisher's, then try again. Nothing of the file was kept.",
+    ),
+    Reason.NOT_AN_IMAGE: Remedy(
+        "Look at what the address really leads to, then try again.",
+        "Look at what the address really leads to, then try again. Nothing of the file was kept.",
+    ),
+    Reason.MEDIA_NOT_READY: Remedy(
+        "It goes on by itself once the medium is there.",
+        "Look at the medium's own state on the page Media; it goes on by itself.",
+    ),
+    Reason.MEDIA_MISSING: Remedy(
+        "An administrator must look at the storage.",
+        "Look at the storage; if the file is really gone, have the medium downloaded again.",
+    ),
+    Reason.WAITING_ITS_TURN: Remedy(
+        "It begins by itself. You can call it off.",
+        "It begins by itself when a download on the same hypervisor ends.",
+    ),
+    Reason.HARDWARE_MISSING: Remedy(
+        "An administrator can install what is missing on the hypervisor.",
+        "Install on the hypervisor what the message names, then check it again, or choose other "
+        "hardware.",
+    ),
 }
 """Reasons that are no trouble have none: a guest shut down from inside, powered off, called off."""
 

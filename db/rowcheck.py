@@ -1,10 +1,10 @@
 """Judges rows when they are read: the database is an open door, and a script may have written
 anything.
 
-`check_domain`, `check_hypervisor`, `check_pool` and `check_interface` say what is wrong with a row
-(which field, why) or None. The engine reports it in `observed` (reason InvalidRow) and does nothing
-else with that row; no path, XML or command is ever taken from a row on trust. Also the bounds that
-webapp's requests obey, so both doors refuse the same things.
+`check_domain`, `check_hypervisor`, `check_pool`, `check_interface` and `check_media` say what is
+wrong with a row (which field, why) or None. The engine reports it in `observed` (reason InvalidRow)
+and does nothing else with that row; no path, XML or command is ever taken from a row on trust. Also
+the bounds that webapp's requests obey, so both doors refuse the same things.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from db.urls import URL_MAX, read_url
+
 NAME_MAX = 80
+SHA256 = r"^[0-9A-Fa-f]{64}$"
 SLUG = r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$"
 UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 DISK_ID = r"^[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?$"
@@ -127,6 +130,28 @@ class LimitsModel(BaseModel):
     """Virtual processors for each CPU there is."""
     domains: int | None = Field(default=None, ge=0, le=100_000)
     weight: int | None = Field(default=None, ge=0, le=1000)
+
+
+class MediaSourceModel(_Row):
+    url: Annotated[str, StringConstraints(min_length=1, max_length=URL_MAX)] | None = None
+    sha256: Annotated[str, StringConstraints(pattern=SHA256, to_lower=True)] | None = None
+    upload: UuidText | None = None
+    size: int | None = Field(default=None, gt=0, le=2**50)
+
+
+class MediaDesiredModel(_Row):
+    state: Literal["available", "absent", "deleted"]
+    at: datetime | None = None
+
+
+class MediaModel(_Row):
+    id: UuidText
+    kind: Literal["iso", "floppy", "disk"]
+    name: Name
+    user: Slug
+    pool: Slug = "default"
+    source: MediaSourceModel
+    desired: MediaDesiredModel
 
 
 class HypervisorDesiredModel(_Row):
@@ -279,6 +304,21 @@ def paths_of(row: Mapping[str, Any] | None, use: str | None = None) -> list[Mapp
         for entry in entries
         if isinstance(entry, Mapping) and isinstance(entry.get("path"), str)
     ]
+
+
+def check_media(row: dict[str, Any]) -> RowProblem | None:
+    problem = _check(MediaModel, row)
+    if problem:
+        return problem
+    source = row["source"]
+    if bool(source.get("url")) == bool(source.get("upload")):
+        return RowProblem("source", "exactly one of url and upload must be given")
+    if source.get("url"):
+        try:
+            read_url(source["url"])
+        except ValueError as error:
+            return RowProblem("source.url", str(error))
+    return None
 
 
 def is_slug(text: str) -> bool:

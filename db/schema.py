@@ -45,6 +45,7 @@ TABLES: dict[str, dict[str, Index]] = {
     "tasks": {"target": None},
     "os_profiles": {},
     "enrolments": {},
+    "uploads": {},
     "consoles": {},
     "hypervisors": {},
     "hypervisors_pools": {},
@@ -61,7 +62,7 @@ TABLES: dict[str, dict[str, Index]] = {
     "orphans": {},
 }
 
-SECRET_TABLES = frozenset({"credentials", "api_tokens", "consoles", "enrolments"})
+SECRET_TABLES = frozenset({"credentials", "api_tokens", "consoles", "enrolments", "uploads"})
 """What no scripter's account may read."""
 
 OF_A_DOMAIN = ("consoles", "thumbnails", "interests", "domain_stats")

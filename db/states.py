@@ -96,7 +96,10 @@ class EnrolmentState(StrEnum):
 
 
 class MediaDesired(StrEnum):
+    """`absent`: the row stays, with nothing of it on any storage (a download called off)."""
+
     AVAILABLE = "available"
+    ABSENT = "absent"
     DELETED = "deleted"
 
 
@@ -160,6 +163,15 @@ class Reason(StrEnum):
     DEADLINE = "DeadlineExceeded"
     CALLED_OFF = "CalledOff"
     IN_USE = "InUse"
+    DOWNLOAD_FAILED = "DownloadFailed"
+    ADDRESS_REFUSED = "AddressRefused"
+    NO_SPACE = "NoSpace"
+    CHECKSUM_DIFFERS = "ChecksumDiffers"
+    NOT_AN_IMAGE = "NotAnImage"
+    MEDIA_NOT_READY = "MediaNotReady"
+    MEDIA_MISSING = "MediaMissing"
+    WAITING_ITS_TURN = "WaitingItsTurn"
+    HARDWARE_MISSING = "HardwareMissing"
 
 
 class Action(StrEnum):
@@ -267,6 +279,7 @@ _WAITING_REASONS = frozenset(
         Reason.ADDRESS_TAKEN,
         Reason.PATH_REMOVED,
         Reason.PARENT_NOT_READY,
+        Reason.MEDIA_NOT_READY,
     }
 )
 

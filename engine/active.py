@@ -31,6 +31,7 @@ from engine.reconcilers import Context
 from engine.reconcilers.domain import DomainReconciler
 from engine.reconcilers.enrolment import EnrolmentReconciler
 from engine.reconcilers.hypervisor import HypervisorReconciler
+from engine.reconcilers.media import MediaReconciler
 from engine.reconcilers.pool import PoolReconciler
 from engine.room import Room
 from engine.settings import EngineSettings
@@ -79,6 +80,7 @@ class ActiveEngine:
                 "hypervisor": hypervisors.reconcile,
                 "pool": PoolReconciler(self.context).reconcile,
                 "enrolment": enrolments.reconcile,
+                "media": MediaReconciler(self.context).reconcile,
             },
             self._choose_lane,
             self.fenced.set,

@@ -41,6 +41,10 @@ class EngineSettings:
     """Making an overlay, deleting a file."""
     convert_timeout_s: float = 3600.0
     """Copying a whole image."""
+    download_timeout_s: float = 86400.0
+    """Fetching one medium, however slow the line is."""
+    stall_timeout_s: float = 30.0
+    """A download that brings next to nothing for so long is begun again where it was."""
     keepalive_interval_s: int = 2
     keepalive_count: int = 2
     """libvirt's keepalive: a dead link is noticed after interval * (count + 1)."""
@@ -64,6 +68,7 @@ class EngineSettings:
             connect_timeout_s=read_seconds(env, "ISARD_CONNECT_TIMEOUT", 8.0),
             call_timeout_s=read_seconds(env, "ISARD_CALL_TIMEOUT", 20.0),
             events_days=read_days(env, "ISARD_EVENTS_DAYS", 365),
+            stall_timeout_s=read_seconds(env, "ISARD_STALL_TIMEOUT", 30.0),
         )
 
 

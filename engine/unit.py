@@ -27,6 +27,7 @@ from engine.hypervisor.ssh import SshSession
 from engine.placement import HostRoom
 from engine.settings import EngineSettings
 from engine.storage.disks import DiskHost
+from engine.storage.downloads import MediaHost
 from engine.storage.path_facts import PathFacts
 from engine.supervisor import Beat
 
@@ -55,6 +56,7 @@ class Unit:
             row.address, settings, self._handle_event, self._handle_close, installation=installation
         )
         self.disks = DiskHost(self.ssh, installation)
+        self.media = MediaHost(self.ssh, installation)
         self.knowledge = Knowledge.PENDING
         self.profile: HostProfile = UNREAD
         self.info: dict[str, Any] = {}

@@ -63,6 +63,7 @@ class Watcher:
         self.interests = Rows()
         self.marks = Rows()
         self.enrolments = Rows()
+        self.media = Rows()
         self._synced: dict[str, threading.Event] = {table: threading.Event() for table in TABLES}
 
     def loops(self) -> dict[str, Callable[[Beat], None]]:
@@ -151,6 +152,22 @@ class Watcher:
         self.enrolments.remove(row_id)
         self._queue.add(Key("enrolment", row_id))
 
+    def _put_media(self, row: dict[str, Any], listed: bool) -> None:
+        before = self.media.get(row["id"])
+        self.media.put(row)
+        key = Key("media", row["id"])
+        if listed and is_quiet(row):
+            self._queue.add_after(key, random.uniform(0, LISTED_SPREAD_S))  # noqa: S311
+        elif before is None or _without_observed(before) != _without_observed(row):
+            self._queue.add(key)
+        if before is None or _state_of(before) != _state_of(row):
+            self._topics.fire(f"media/{row['id']}")
+
+    def _remove_media(self, row_id: Hashable) -> None:
+        self.media.remove(row_id)
+        self._queue.add(Key("media", row_id))
+        self._topics.fire(f"media/{row_id}")
+
     def _put_pool(self, row: dict[str, Any], listed: bool) -> None:
         before = self.pools.get(row["id"])
         self.pools.put(row)
@@ -185,6 +202,11 @@ def _without_observed(row: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key != "observed"}
 
 
+def _state_of(row: dict[str, Any]) -> Any:
+    observed = row.get("observed")
+    return observed.get("state") if isinstance(observed, dict) else None
+
+
 def _put_simply(name: str) -> Callable[[Watcher, dict[str, Any], bool], None]:
     def put(watcher: Watcher, row: dict[str, Any], listed: bool) -> None:
         getattr(watcher, name).put(row)
@@ -207,6 +229,7 @@ TABLES: dict[
     "hypervisors": (Watcher._put_hypervisor, Watcher._remove_hypervisor),
     "hypervisors_pools": (Watcher._put_pool, Watcher._remove_pool),
     "enrolments": (Watcher._put_enrolment, Watcher._remove_enrolment),
+    "media": (Watcher._put_media, Watcher._remove_media),
     "interfaces": (_put_simply("interfaces"), _remove_simply("interfaces")),
     "interests": (_put_simply("interests"), _remove_simply("interests")),
     "storage_marks": (_put_simply("marks"), _remove_simply("marks")),

@@ -23,7 +23,7 @@ python3:python3 python3-venv python3-dev gcc:gcc libc6-dev pkg-config:pkg-config
 libvirtd:libvirt-daemon libvirt-daemon-driver-qemu virsh:libvirt-clients dnsmasq:dnsmasq-base
 qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils ovmf swtpm:swtpm swtpm_setup:swtpm-tools curl:curl
 /usr/sbin/sshd:openssh-server ssh:openssh-client ip:iproute2 nft:nftables iptables:iptables
-slirp4netns:slirp4netns unshare:util-linux mount:mount setpriv:util-linux openssl:openssl ps:procps
+curl:curl slirp4netns:slirp4netns unshare:util-linux mount:mount setpriv:util-linux openssl:openssl ps:procps
 ca-certificates node:nodejs npm:npm
 '
 TEST_PACKAGES='as:binutils strace:strace chromium:chromium git:git make:make'

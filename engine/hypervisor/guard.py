@@ -44,3 +44,13 @@ kill "$watcher" 2>/dev/null
 wait "$watcher" 2>/dev/null
 exit "$status"
 """
+
+WITH_INPUT = """
+ISARD_INPUT=$(head -c "$1") || exit
+export ISARD_INPUT
+shift
+exec "$@"
+"""
+"""BYTES COMMAND…: gives the command what comes first on standard input as $ISARD_INPUT, the way for
+what no list of processes may show. The rest of the input is the command's own.
+"""

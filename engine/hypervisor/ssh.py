@@ -24,7 +24,7 @@ import paramiko
 from db.logs import get_logger
 from db.states import Reason
 from engine.errors import CommandFailed, HostLost, Transient
-from engine.hypervisor.guard import GUARD, GUARD_BUSY, GUARD_LATE, GUARD_NO_LOCK
+from engine.hypervisor.guard import GUARD, GUARD_BUSY, GUARD_LATE, GUARD_NO_LOCK, WITH_INPUT
 from engine.hypervisor.host import HostAddress
 from engine.hypervisor.login import open_transport
 from engine.settings import EngineSettings
@@ -122,18 +122,22 @@ class SshSession:
         check: bool = True,
         on_output: Callable[[bytes], None] | None = None,
         label: str = "",
+        secret: bytes = b"",
     ) -> Completed:
         """Run under the lock file `target` on the host, within `timeout_s` there, and no longer
         than this channel lives.
 
         So a command left behind by a dead engine is ended (its channel closed) or waited for
         (`wait_s`), never doubled, whichever host of a shared storage runs it. `target` is the lock
-        file's own path; its folder must exist. Raises, besides what `run` does, Transient(InUse)
+        file's own path; its folder must exist. `secret` reaches the command as $ISARD_INPUT and is
+        in no argument vector. Raises, besides what `run` does, Transient(InUse)
         when another holds the lock, and Transient(DeadlineExceeded).
         """
+        before = ("sh", "-c", WITH_INPUT, "isard", str(len(secret))) if secret else ()
         completed = self.run(
-            ["sh", "-c", GUARD, "isard", target, f"{wait_s:g}", f"{timeout_s:g}", *argv],
+            [*before, "sh", "-c", GUARD, "isard", target, f"{wait_s:g}", f"{timeout_s:g}", *argv],
             timeout_s=timeout_s + 10.0,
+            input=secret,
             check=False,
             on_output=on_output,
             hold_input=True,

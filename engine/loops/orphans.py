@@ -127,6 +127,8 @@ class Orphans:
     def _without_row(self, ids: Iterable[str]) -> set[str]:
         suspects = {one for one in ids if self._c.watcher.domains.get(one) is None}
         there = {row["id"] for row in queries.get_rows(self._c.database, "domains", suspects)}
+        # The file of a medium that is a disk image has the shape of a domain's disk.
+        there |= {row["id"] for row in queries.get_rows(self._c.database, "media", suspects)}
         return suspects - there
 
     def _publish(self, found: Mapping[str, Mapping[str, Any]], looked_at: set[str]) -> None:

@@ -42,21 +42,26 @@ def pool_of(row: Mapping[str, Any]) -> str:
 
 def find_site(context: Context, row: Mapping[str, Any]) -> tuple[DiskSite | None, str | None]:
     """Where new disks of this row go, or why nowhere."""
-    pool_id = pool_of(row)
+    use = USE_OF_KIND[Kind(str(row["kind"]))]
+    return _new_site(context, pool_of(row), use, str(row["id"]))
+
+
+def _new_site(
+    context: Context, pool_id: str, use: str, key: str
+) -> tuple[DiskSite | None, str | None]:
     pool = context.watcher.pools.get(pool_id)
     if pool is None:
         return None, f"There is no pool {pool_id!r}."
     hosts = _disk_hosts(context, pool_id)
     if not hosts:
         return None, f"No host that works on disks is online in the pool {pool_id!r}."
-    use = USE_OF_KIND[Kind(str(row["kind"]))]
     usable, problems = usable_part(context, pool, hosts, use)
-    chosen = choose_pool_path(usable, use, str(row["id"]), set(hosts))
+    chosen = choose_pool_path(usable, use, key, set(hosts))
     if chosen is None:
         why = f" {'; '.join(problems)}." if problems else ""
         text = f"The pool {pool_id!r} has no path for {use} that an online host works on."
         return None, text + why
-    unit = _host_for(chosen, hosts, str(row["id"]))
+    unit = _host_for(chosen, hosts, key)
     return DiskSite(pool_id, str(chosen["path"]), unit), None
 
 
@@ -126,17 +131,23 @@ def find_site_of_records(
     if not paths:
         return None, None
     pool_id = next((str(r["pool"]) for r in records if r.get("pool")), pool_of(row))
+    return _site_at(context, pool_id, split_disk_path(paths[0]).pool_path, str(row["id"]))
+
+
+def _site_at(
+    context: Context, pool_id: str, where: str, key: str
+) -> tuple[DiskSite | None, str | None]:
+    """A host that works on what lies in a path of the pool."""
     pool = context.watcher.pools.get(pool_id)
     if pool is None:
         return None, f"There is no pool {pool_id!r}."
-    where = split_disk_path(paths[0]).pool_path
     hosts = _disk_hosts(context, pool_id)
     entry = next((one for one in pool_paths(pool) if one.get("path") == where), None)
     if entry is None:
         return None, f"The pool {pool_id!r} no longer has the path {where}."
     able = set(entry.get("disk_operations") or hosts) & set(hosts)
     if not able:
-        return None, f"No host that works on the disks in {where} is online."
+        return None, f"No host that works on the files in {where} is online."
     mark = context.watcher.marks.get(mark_id(pool_id, where))
     recorded = str(mark["path_id"]) if mark else None
     seeing = {
@@ -146,7 +157,18 @@ def find_site_of_records(
     }
     # Where nobody sees the storage one of them still says why, by its mark.
     entry = {**entry, "disk_operations": sorted(seeing or able)}
-    return DiskSite(pool_id, where, _host_for(entry, hosts, str(row["id"]))), None
+    return DiskSite(pool_id, where, _host_for(entry, hosts, key)), None
+
+
+def find_media_site(
+    context: Context, pool_id: str, media_id: str, recorded_path: str | None
+) -> tuple[DiskSite | None, str | None]:
+    """Where a medium is to lie, or why nowhere. `recorded_path`: the pool's path where the ledger
+    says it was begun.
+    """
+    if recorded_path is not None:
+        return _site_at(context, pool_id, recorded_path, media_id)
+    return _new_site(context, pool_id, "media", media_id)
 
 
 def shown_disks_of(row: Mapping[str, Any]) -> dict[str, str]:

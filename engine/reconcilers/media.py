@@ -1,0 +1,409 @@
+"""One medium, from key to row: read it, decide, fetch or remove its file, write what came of it.
+
+A download is one visit that may last for hours, so it runs in its host's lane of downloads and
+looks at the followed row as it goes: called off or deleted, it ends at once. It takes a turn
+before it moves to that lane; what has no turn waits outside, where it can still be called off. The
+ledger (table `disks`, `media/<id>`) is written before the storage is touched, so what was begun is
+found again, whatever a script makes of `observed`. Called by engine/controller.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from db import observed as door
+from db import queries
+from db.errors import DatabaseUnavailable
+from db.logs import get_logger
+from db.media_states import MediaWish
+from db.rowcheck import RowProblem, check_media
+from db.states import MediaDesired, MediaState, Reason
+from db.upload_tickets import sign
+from engine.download_turns import Turns
+from engine.errors import EngineError, HostLost, Terminal
+from engine.executor import LANE_SIZES, disk_lane, download_lane
+from engine.media_decisions import (
+    Fail,
+    Fetch,
+    MediaDecision,
+    MediaFacts,
+    RemoveFiles,
+    RemoveRow,
+    Rest,
+    Wait,
+    decide_media,
+    seen_state,
+)
+from engine.reconcilers import Context, Outcome
+from engine.reconcilers.disk_places import DiskSite, find_media_site, prove_storage
+from engine.reconcilers.observation import invalid_row, is_news, retry_delay_s
+from engine.storage.addresses import read_allowed
+from engine.storage.downloads import Source, Stored, uploaded
+from engine.storage.media_paths import MediaPlace, place_media
+from engine.storage.pace import Pace
+from engine.workqueue import Key
+
+log = get_logger(__name__)
+
+STEPS_MAX = 8
+LEAVING_AGAIN_S = 2.0
+PROGRESS_S = 1.0
+KEPT = ("path", "pool", "size", "format", "sha256", "for", "failure", "activity", "progress")
+
+
+class CalledOff(Exception):
+    """The wish has changed while it was being fetched: decide anew."""
+
+
+class MediaReconciler:
+    def __init__(self, context: Context) -> None:
+        self._c = context
+        self._turns = Turns(LANE_SIZES["downloads"], context.topics.fire)
+
+    def reconcile(self, key: Key, lane: str) -> Outcome:
+        outcome = Outcome(again_s=5.0)
+        try:
+            for _ in range(STEPS_MAX):
+                mark = self._c.topics.mark()
+                found = queries.read_media(self._c.database, key.id)
+                if found["row"] is None:
+                    outcome = Outcome(gone=True)
+                    break
+                step = Step(self._c, self._turns, found["row"], found["record"], lane)
+                decided = step.take()
+                if decided is not None:
+                    outcome = decided if decided.mark else _marked(decided, mark)
+                    break
+        finally:
+            if outcome.move_to is None or not outcome.move_to.startswith("downloads/"):
+                self._turns.give_back(key.id)
+        return outcome
+
+
+class Step:
+    """One look at the row and the one thing done about it."""
+
+    def __init__(
+        self,
+        context: Context,
+        turns: Turns,
+        row: dict[str, Any],
+        record: dict[str, Any] | None,
+        lane: str,
+    ) -> None:
+        self._c, self._turns, self._lane = context, turns, lane
+        self.row, self.record = row, record
+        self.site: DiskSite | None = None
+
+    def take(self) -> Outcome | None:
+        """None: it got further, decide again."""
+        problem = check_media({**self.row, "observed": {}})
+        if problem is not None:
+            return self._report_invalid(problem)
+        decision = decide_media(self.row, self._gather(), self._c.now())
+        try:
+            return self._act(decision)
+        except CalledOff:
+            log.info("download_called_off", media=self.row["id"])
+            return None
+        except HostLost as error:
+            log.info("host_lost_in_step", media=self.row["id"], error=str(error))
+            return Outcome(again_s=1.0)
+        except EngineError as error:
+            return self._fail(decision, error)
+
+    def _gather(self) -> MediaFacts:
+        record = self.record or {}
+        self.site, problem = find_media_site(
+            self._c,
+            str(record.get("pool") or self.row.get("pool") or "default"),
+            str(self.row["id"]),
+            str(record["pool_path"]) if record.get("pool_path") else None,
+        )
+        users: list[dict[str, Any]] = []
+        if self.row["desired"]["state"] != MediaDesired.AVAILABLE:
+            users = queries.list_media_users(self._c.database, str(self.row["id"]))
+        return MediaFacts(
+            host_problem=problem,
+            recorded=bool(self.record),
+            deletion_begun=record.get("state") == "deleting",
+            users=tuple(sorted(str(user.get("name") or user["id"]) for user in users)),
+        )
+
+    def _act(self, decision: MediaDecision) -> Outcome | None:
+        match decision.action:
+            case Rest(finished, until):
+                changes = {**NOTHING_GOES_ON, "failure": None} if finished else {}
+                if finished:
+                    changes |= {"state": MediaState.ABSENT, "for": _record_of(decision.wish)}
+                self._write(changes)
+                return Outcome(again_s=_seconds_to(until, self._c.now()))
+            case Wait(reason, message, topics):
+                self._write(
+                    {**NOTHING_GOES_ON, "failure": None, "reason": reason, "message": message}
+                )
+                return Outcome(topics=topics)
+            case Fail(reason, message):
+                raise Terminal(reason, message, step="delete")
+            case Fetch():
+                return self._fetch(decision, self._require_site())
+            case RemoveFiles():
+                return self._remove_files(decision, self._require_site())
+            case RemoveRow():
+                return self._remove_row()
+
+    def _fetch(self, decision: MediaDecision, site: DiskSite) -> Outcome | None:
+        lane = download_lane(site.unit.id)
+        if not self._turns.take(site.unit.id, self.row["id"]):
+            message = f"Other downloads are under way on {site.unit.id!r}; it begins when one ends."
+            self._write({**NOTHING_GOES_ON, "reason": Reason.WAITING_ITS_TURN, "message": message})
+            return Outcome(topics=(lane,), again_s=10.0)
+        if self._lane != lane:
+            return Outcome(move_to=lane)
+        place = place_media(site.path, str(self.row["id"]))
+        self._c.lease.check()
+        prove_storage(self._c, site, make=True)
+        self._keep_record(site, "making")
+        stored = site.unit.media.look(place) or self._bring(site, place)
+        self._keep_record(site, "made", size=stored.size)
+        self._write(
+            {
+                **NOTHING_GOES_ON,
+                "state": MediaState.AVAILABLE,
+                "path": stored.path,
+                "pool": site.pool,
+                "size": stored.size,
+                "failure": None,
+                "for": _record_of(decision.wish),
+                **({"format": stored.format, "sha256": stored.sha256} if stored.sha256 else {}),
+            }
+        )
+        door.drop_records(self._c.database, [("uploads", self.row["id"])])
+        return Outcome()
+
+    def _bring(self, site: DiskSite, place: MediaPlace) -> Stored:
+        """The file, fetched, found right and published."""
+        host, given = site.unit.media, self.row["source"]
+        self._show(site, "ask")
+        source = self._find_source(site)
+        self._heed()
+        limit = host.check_room(place, source.size)
+        self._show(site, "download")
+        self._c.lease.check()
+        watch = self._watch(site, None if source.size < 0 else source.size)
+        host.fetch(place, source, limit=limit, on_bytes=watch)
+        self._show(site, "check")
+        stored, extension = host.examine(place, str(self.row["kind"]), given.get("sha256"))
+        self._heed()
+        self._c.lease.check()
+        self._show(site, "publish")
+        host.publish(place, extension)
+        return stored
+
+    def _find_source(self, site: DiskSite) -> Source:
+        given = self.row["source"]
+        if not given.get("upload"):
+            config = queries.get_row(self._c.database, "config", "downloads")
+            return site.unit.media.find_source(
+                given["url"], read_allowed(config), trusts_http=bool(given.get("sha256"))
+            )
+        upload = queries.get_row(self._c.database, "uploads", self.row["id"])
+        if upload is None:
+            message = "What was uploaded is not there any more. Upload it again."
+            raise Terminal(Reason.DOWNLOAD_FAILED, message, step="upload")
+        ticket = sign(str(upload["key"]), str(self.row["id"]), self._c.now().timestamp())
+        return uploaded(str(upload["url"]), ticket, str(self.row["id"]), int(upload["size"]))
+
+    def _watch(self, site: DiskSite, total: int | None) -> Callable[[int], None]:
+        pace = Pace(total)
+        shown_at = 0.0
+
+        def hear(size: int) -> None:
+            nonlocal shown_at
+            self._heed()
+            pace.note(size)
+            if pace.now_s - shown_at < PROGRESS_S:
+                return
+            shown_at = pace.now_s
+            try:
+                self._show(site, "download", pace.as_progress())
+            except DatabaseUnavailable as error:
+                # The transfer goes on; how far it is can be said later.
+                log.warning("progress_not_written", media=self.row["id"], error=str(error))
+
+        return hear
+
+    def _heed(self) -> None:
+        """Raises CalledOff where the followed row's wish is no longer the one acted upon."""
+        now = self._c.watcher.media.get(self.row["id"])
+        if now is None or now.get("desired") != self.row["desired"]:
+            raise CalledOff
+
+    def _remove_files(self, decision: MediaDecision, site: DiskSite) -> Outcome | None:
+        if self._lane != disk_lane(site.unit.id):
+            return Outcome(move_to=disk_lane(site.unit.id))
+        self._c.lease.check()
+        prove_storage(self._c, site, make=False)
+        final = decision.wish.state is MediaDesired.DELETED
+        self._keep_record(site, "deleting" if final else "making")
+        deadline = self._c.now() + timedelta(seconds=self._c.settings.disk_timeout_s)
+        activity = {"name": "deleting", "step": "delete", "deadline": deadline}
+        self._write(
+            {
+                **NOTHING_GOES_ON,
+                "state": MediaState.DELETING if final else decision.state,
+                "activity": activity,
+                "failure": None,
+            }
+        )
+        site.unit.media.clear(place_media(site.path, str(self.row["id"])))
+        self._write({"state": MediaState.ABSENT, "activity": None, "path": None, "size": None})
+        door.drop_records(self._c.database, [("disks", queries.media_record_id(self.row["id"]))])
+        return None
+
+    def _remove_row(self) -> Outcome | None:
+        self._c.lease.check()
+        written = door.remove_row(
+            self._c.database, "media", self.row["id"], epoch=self._c.lease.epoch
+        )
+        if written == "unchanged":
+            return None
+        door.drop_records(self._c.database, [("uploads", self.row["id"])])
+        return Outcome(gone=True)
+
+    def _fail(self, decision: MediaDecision, error: EngineError) -> Outcome:
+        now, host = self._c.now(), self.site.unit.id if self.site else None
+        log.warning(
+            "step_failed",
+            media=self.row["id"],
+            action=type(decision.action).__name__,
+            reason=error.reason,
+            terminal=error.terminal,
+            error=error.message,
+        )
+        failure = _failure_of(error, self.row, decision.wish, now, host)
+        changes: dict[str, Any] = {
+            "reason": error.reason,
+            "message": error.message,
+            "failure": failure,
+            "activity": None,
+        }
+        if error.terminal:
+            changes |= {"progress": None, "for": _record_of(decision.wish)}
+            if isinstance(decision.action, Fetch):
+                changes["state"] = MediaState.FAILED
+        self._write(changes)
+        return Outcome(again_s=_seconds_to(failure.get("retry_at"), now))
+
+    def _report_invalid(self, problem: RowProblem) -> Outcome:
+        failure = invalid_row(problem.field, problem.message)
+        self._write(
+            {
+                **NOTHING_GOES_ON,
+                "reason": Reason.INVALID_ROW,
+                "message": problem.message,
+                "failure": failure,
+            }
+        )
+        return Outcome()
+
+    def _show(self, site: DiskSite, step: str, progress: dict[str, Any] | None = None) -> None:
+        deadline = self._c.now() + timedelta(seconds=self._c.settings.download_timeout_s)
+        before = _observed_of(self.row).get("activity")
+        if isinstance(before, Mapping) and isinstance(before.get("deadline"), datetime):
+            deadline = before["deadline"] if before.get("step") == step else deadline
+        changes: dict[str, Any] = {
+            "state": MediaState.DOWNLOADING,
+            "activity": {"name": "downloading", "step": step, "deadline": deadline},
+            "hypervisor": site.unit.id,
+            "pool": site.pool,
+            "reason": None,
+            "message": None,
+        }
+        failure = _observed_of(self.row).get("failure")
+        if progress is not None:
+            # Bytes that come are what ends a failure.
+            changes |= {"progress": progress, "failure": None}
+        elif isinstance(failure, Mapping) and failure.get("terminal"):
+            changes["failure"] = None
+        self._write(changes)
+
+    def _write(self, changes: Mapping[str, Any]) -> None:
+        old = _observed_of(self.row)
+        new: dict[str, Any] = {key: old.get(key) for key in KEPT}
+        new |= {"state": seen_state(old), "reason": None, "message": None, "hypervisor": None}
+        if "failure" not in changes and isinstance(new["failure"], Mapping):
+            kept = new["failure"]
+            new |= {"reason": kept.get("reason"), "message": kept.get("message")}
+        new |= {**changes, "at": self._c.now()}
+        plain = {key: getattr(value, "value", value) for key, value in new.items()}
+        if is_news(self.row, plain, self._c.lease.epoch):
+            self._c.write("media", self.row, plain)
+            self.row["observed"] = {**plain, "epoch": self._c.lease.epoch}
+
+    def _keep_record(self, site: DiskSite, state: str, **more: Any) -> None:
+        record = {
+            "id": queries.media_record_id(self.row["id"]),
+            "media": self.row["id"],
+            "pool": site.pool,
+            "pool_path": site.path,
+            "path": place_media(site.path, str(self.row["id"])).folder,
+            "state": state,
+            **more,
+        }
+        if self.record is None or any(self.record.get(k) != v for k, v in record.items()):
+            value = {**record, "at": self._c.now()}
+            door.put_record(self._c.database, "disks", value, epoch=self._c.lease.epoch)
+            self.record = value
+
+    def _require_site(self) -> DiskSite:
+        if self.site is None:
+            raise Terminal(Reason.NO_DISK_HOST, "No host works on its storage.", step="storage")
+        return self.site
+
+
+NOTHING_GOES_ON: dict[str, Any] = {"activity": None, "progress": None}
+
+
+def _observed_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    observed = row.get("observed")
+    return dict(observed) if isinstance(observed, Mapping) else {}
+
+
+def _record_of(wish: MediaWish) -> dict[str, Any]:
+    return {"state": wish.state.value, "at": wish.at}
+
+
+def _failure_of(
+    error: EngineError, row: Mapping[str, Any], wish: MediaWish, now: datetime, host: str | None
+) -> dict[str, Any]:
+    """As domains' failures are written, a repeated transient one tried again ever later."""
+    field: dict[str, Any] = {
+        "reason": error.reason,
+        "message": error.message,
+        "step": error.step,
+        "command": error.command,
+        "answer": error.answer,
+        "terminal": error.terminal,
+        "wish": _record_of(wish),
+        "hypervisor": host,
+    }
+    if error.terminal:
+        return field
+    before = _observed_of(row).get("failure")
+    attempts = 1
+    if isinstance(before, Mapping) and before.get("wish") == field["wish"]:
+        attempts = int(before["attempts"]) + 1 if isinstance(before.get("attempts"), int) else 1
+    hint_s = getattr(error, "retry_after_s", None) or 0.0
+    delay_s = max(retry_delay_s(attempts), float(hint_s))
+    return {**field, "attempts": attempts, "retry_at": now + timedelta(seconds=delay_s)}
+
+
+def _seconds_to(until: datetime | None, now: datetime) -> float | None:
+    return None if until is None else max(0.05, (until - now).total_seconds())
+
+
+def _marked(outcome: Outcome, mark: int) -> Outcome:
+    return Outcome(outcome.again_s, outcome.topics, mark, outcome.move_to, outcome.gone)

@@ -1,0 +1,155 @@
+"""The shell programs that fetch, look at and remove media on a disk host. Constant texts: values
+come as "$1", "$2" …
+
+Written like engine.storage.programs, whose exit statuses they share: each first proves, by the
+marker, that the storage is this installation's; each is safe to be cut off and done again. A
+download goes on where its file ends as long as the note beside it says that it is of the same
+content. Used by engine.storage.downloads alone.
+"""
+
+from __future__ import annotations
+
+CURL_SAID = 90
+"""curl failed: its own exit status is the last line of the output, `curl N`."""
+BEGIN_AGAIN = 91
+"""The server cannot go on in the middle. What was fetched is gone."""
+TOO_LARGE = 92
+
+_PLACE = """
+pool=$1 media=$2 installation=$3; shift 3
+mark=$pool/.isard-storage.json
+[ -f "$mark" ] || exit 81
+grep -qF -- "\\"installation\\": \\"$installation\\"" "$mark" || exit 82
+folder=$pool/$media
+part=$folder/.$media.part
+note=$folder/.$media.note
+[ ! -h "$folder" ] || exit 83
+size_of() { stat -c %s -- "$1" 2>/dev/null || echo 0; }
+"""
+
+ASK = """
+"$@"
+status=$?
+printf '\\ncurl %s\\n' "$status"
+exit 0
+"""
+"""CURL-COMMAND…, with its configuration on standard input; under no lock, it touches no file"""
+
+LOOK = (
+    _PLACE
+    + """
+for extension in iso img qcow2; do
+  [ -f "$folder/$media.$extension" ] || continue
+  printf '%s %s\\n' "$extension" "$(size_of "$folder/$media.$extension")"
+  exit 0
+done
+exit 84
+"""
+)
+
+ROOM = (
+    _PLACE
+    + """
+df -B1 --output=avail,size -- "$pool" || exit
+size_of "$part"
+"""
+)
+
+FETCH = (
+    _PLACE
+    + """
+tag=$1 size=$2 limit=$3; shift 3
+config=$ISARD_INPUT; unset ISARD_INPUT
+umask 077
+[ -d "$folder" ] || mkdir -m 0711 -- "$folder" || exit
+if [ "$(cat -- "$note" 2>/dev/null)" != "$tag" ]; then
+  rm -f -- "$part"
+  printf '%s\\n' "$tag" >"$note" || exit
+fi
+if [ "$size" -ge 0 ] && [ "$(size_of "$part")" -gt "$size" ]; then rm -f -- "$part"; fi
+if [ "$size" -lt 0 ] || [ ! -f "$part" ] || [ "$(size_of "$part")" -lt "$size" ]; then
+  printf '%s\\n' "$config" | "$@" --output "$part" &
+  job=$!
+  while kill -0 "$job" 2>/dev/null; do
+    now=$(size_of "$part")
+    printf '%s\\n' "$now"
+    if [ "$now" -gt "$limit" ]; then
+      kill "$job"; wait "$job"
+      rm -f -- "$part"
+      exit 92
+    fi
+    sleep 0.3
+  done
+  wait "$job"
+  status=$?
+  if [ "$status" = 33 ]; then rm -f -- "$part"; exit 91; fi
+  if [ "$status" != 0 ]; then printf 'curl %s\\n' "$status"; exit 90; fi
+fi
+printf '%s\\n' "$(size_of "$part")"
+exit 0
+"""
+)
+"""… TAG SIZE-OR-MINUS-1 LIMIT CURL-COMMAND…"""
+
+EXAMINE = (
+    _PLACE
+    + """
+[ -f "$part" ] || exit 84
+sync -- "$part"
+size_of "$part"
+sha256sum <"$part" | cut -d ' ' -f 1
+head -c "$1" -- "$part" | base64 -w 0
+echo
+dd if="$part" bs=4096 skip="$(($2 / 4096))" count="$(($3 / 4096))" 2>/dev/null | base64 -w 0
+echo
+"""
+)
+"""… HEAD-BYTES VOLUME-AT VOLUME-BYTES"""
+
+INFO = (
+    _PLACE
+    + """
+[ -f "$part" ] || exit 84
+exec prlimit --as=4294967296 --cpu=30 qemu-img info -f "$1" --output=json -- "$part"
+"""
+)
+"""… FORMAT; in little memory and time, because the image is a stranger's"""
+
+PUBLISH = (
+    _PLACE
+    + """
+final=$folder/$media.$1
+if [ ! -e "$final" ]; then
+  [ -f "$part" ] || exit 84
+  chmod 0644 -- "$part" && sync -- "$part" || exit
+  ln -T -- "$part" "$final" || exit
+fi
+rm -f -- "$part" "$note"
+sync -- "$folder"
+"""
+)
+"""… EXTENSION"""
+
+CLEAR = (
+    _PLACE
+    + """
+lock=$1
+if [ -d "$folder" ]; then
+  rm -f -- "$part" "$note" "$folder/$media.iso" "$folder/$media.img" "$folder/$media.qcow2" || exit
+  rmdir -- "$folder" 2>/dev/null
+  sync -- "$pool"
+fi
+rm -f -- "$lock"
+exit 0
+"""
+)
+"""… LOCK"""
+
+FORGET_PART = (
+    _PLACE
+    + """
+rm -f -- "$part" "$note"
+rmdir -- "$folder" 2>/dev/null
+exit 0
+"""
+)

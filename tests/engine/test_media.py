@@ -1,0 +1,303 @@
+"""Media from an address to a file on the storage, over a real server, SSH, curl and qemu-img."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db.connection import r
+from tests.engine.file_server import FileServer
+from tests.engine.world import World
+from tests.lab.iso import make_iso
+
+MIB = 1024 * 1024
+ISO = make_iso(size=2 * MIB)
+
+
+class MediaWorld:
+    """A World with media rows, as a script would write them."""
+
+    def __init__(self, world: World, server: FileServer) -> None:
+        self.world, self.server = world, server
+
+    def add(self, url: str, kind: str = "iso", sha256: str | None = None, **more: Any) -> str:
+        media_id = str(uuid.uuid4())
+        row = {
+            "id": media_id,
+            "kind": kind,
+            "name": f"medium {media_id[:4]}",
+            "user": "ana",
+            "group": "default",
+            "category": "default",
+            "source": {"url": url} | ({"sha256": sha256} if sha256 else {}),
+            "desired": {"state": "available"},
+            **more,
+        }
+        assert self.world.database.run(r.table("media").insert(row))["inserted"] == 1
+        return media_id
+
+    def wish(self, media_id: str, state: str) -> None:
+        desired = {"state": state, "at": r.now()}
+        self.world.database.run(r.table("media").get(media_id).update({"desired": desired}))
+
+    def observed(self, media_id: str) -> dict[str, Any]:
+        row = self.world.database.run(r.table("media").get(media_id))
+        return dict((row or {}).get("observed") or {})
+
+    def wait(self, media_id: str, **fields: Any) -> dict[str, Any]:
+        def is_so() -> bool:
+            seen = self.observed(media_id)
+            return all(seen.get(key) == value for key, value in fields.items())
+
+        try:
+            self.world.wait_until(is_so, f"the medium is {fields}", 60)
+        except AssertionError as error:
+            raise AssertionError(f"{self.observed(media_id)}\n{error}") from error
+        return self.observed(media_id)
+
+    def wait_failure(self, media_id: str, reason: str) -> dict[str, Any]:
+        def has_failed() -> bool:
+            return (self.observed(media_id).get("failure") or {}).get("reason") == reason
+
+        self.world.wait_until(has_failed, f"fails with {reason}: {self.observed(media_id)}", 60)
+        return dict(self.observed(media_id)["failure"])
+
+    def wait_gone(self, media_id: str) -> None:
+        table = r.table("media")
+        self.world.wait_until(
+            lambda: self.world.database.run(table.get(media_id)) is None, "the row is gone", 60
+        )
+
+    def folder(self, media_id: str) -> Path:
+        return self.world.folder / "storage" / "media" / media_id
+
+    def files(self, media_id: str) -> list[str]:
+        folder = self.folder(media_id)
+        return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+@pytest.fixture(scope="module")
+def media() -> Iterator[MediaWorld]:
+    # A stall is noticed soon; nothing else in these tests is silent for so long.
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("ISARD_STALL_TIMEOUT", "5")
+        yield from run_world()
+
+
+def run_world() -> Iterator[MediaWorld]:
+    with FileServer() as server, World() as world:
+        allow = {"id": "downloads", "allow": ["127.0.0.0/8"]}
+        world.database.run(r.table("config").insert(allow, conflict="replace"))
+        yield MediaWorld(world, server)
+
+
+def test_an_iso_is_fetched_verified_and_removed_again(media: MediaWorld) -> None:
+    digest = hashlib.sha256(ISO).hexdigest()
+    url = media.server.url("/good.iso", content=ISO)
+    iso = media.add(url.replace("http://", "http://ana:s3cret@") + "?sig=t0ken", sha256=digest)
+    media.server.paths["/good.iso?sig=t0ken"] = media.server.paths["/good.iso"]
+    seen = media.wait(iso, state="available", activity=None)
+    assert (seen["size"], seen["sha256"], seen["format"]) == (len(ISO), digest, "iso")
+    assert seen["path"] == str(media.folder(iso) / f"{iso}.iso")
+    assert Path(seen["path"]).read_bytes() == ISO
+    assert media.files(iso) == [f"{iso}.iso"]
+    assert any("authorization" in headers for _, _, headers in media.server.requests)
+    log = media.world.log_text()
+    assert "s3cret" not in log
+    assert "t0ken" not in log
+    media.wish(iso, "deleted")
+    media.wait_gone(iso)
+    assert not media.folder(iso).exists()
+    assert media.world.database.run(r.table("disks").get(f"media/{iso}")) is None
+
+
+def test_an_error_page_is_never_an_iso(media: MediaWorld) -> None:
+    missing = media.add(media.server.url("/nowhere.iso"))
+    failure = media.wait_failure(missing, "DownloadFailed")
+    assert failure["terminal"]
+    assert "404" in failure["message"]
+    page = b"<!DOCTYPE html><html><h1>Log in first</h1></html>"
+    disguised = media.add(media.server.url("/login.iso", content=page))
+    failure = media.wait_failure(disguised, "NotAnImage")
+    assert "web page" in failure["message"]
+    for one in (missing, disguised):
+        assert media.files(one) == []
+        media.wish(one, "deleted")
+        media.wait_gone(one)
+
+
+def test_what_was_cut_goes_on_where_it_was(media: MediaWorld) -> None:
+    digest = hashlib.sha256(ISO).hexdigest()
+    iso = media.add(media.server.url("/cut.iso", content=ISO, cuts=[MIB]), sha256=digest)
+    media.wait(iso, state="available", activity=None)
+    assert media.server.ranges_asked("/cut.iso") == [None, f"bytes={MIB}-"]
+
+
+def test_a_transfer_that_stalls_is_begun_again_where_it_was(media: MediaWorld) -> None:
+    url = media.server.url("/stall.iso", content=ISO, hangs=[MIB])
+    iso = media.add(url, sha256=hashlib.sha256(ISO).hexdigest())
+    assert "stopped sending" in media.wait_failure(iso, "DownloadFailed")["message"]
+    media.wait(iso, state="available", activity=None)
+    assert media.server.ranges_asked("/stall.iso") == [None, f"bytes={MIB}-"]
+
+
+def test_a_server_that_cannot_go_on_in_the_middle_is_asked_for_all_of_it(media: MediaWorld) -> None:
+    url = media.server.url("/whole.iso", content=ISO, cuts=[MIB], ranges=False, says_size=True)
+    iso = media.add(url, sha256=hashlib.sha256(ISO).hexdigest())
+    media.wait(iso, state="available", activity=None)
+    assert media.server.ranges_asked("/whole.iso") == [None, f"bytes={MIB}-", None]
+
+
+def test_a_server_that_refuses_head_and_says_no_size_is_fetched_from_all_the_same(
+    media: MediaWorld,
+) -> None:
+    url = media.server.url("/plain.iso", content=ISO, refuses_head=True, says_size=False)
+    iso = media.add(url)
+    assert media.wait(iso, state="available", activity=None)["size"] == len(ISO)
+
+
+def test_content_that_changed_meanwhile_is_not_mixed_with_the_old(media: MediaWorld) -> None:
+    other = make_iso(size=2 * MIB, label="OTHER")
+    iso = media.add(media.server.url("/moving.iso", content=ISO, cuts=[MIB, MIB // 2]))
+    media.wait_failure(iso, "DownloadFailed")
+    behaviour = media.server.paths["/moving.iso"]
+    behaviour.content, behaviour.etag, behaviour.cuts = other, '"two"', []
+    seen = media.wait(iso, state="available", activity=None)
+    assert Path(seen["path"]).read_bytes() == other
+
+
+def test_a_wrong_checksum_is_refused_and_nothing_is_kept(media: MediaWorld) -> None:
+    iso = media.add(media.server.url("/odd.iso", content=ISO), sha256="0" * 64)
+    failure = media.wait_failure(iso, "ChecksumDiffers")
+    assert failure["terminal"]
+    assert hashlib.sha256(ISO).hexdigest() in failure["message"]
+    assert media.files(iso) == []
+    # Corrected and asked for again, it is fetched.
+    good = {"source": {"sha256": hashlib.sha256(ISO).hexdigest()}}
+    media.world.database.run(r.table("media").get(iso).update(good))
+    media.wish(iso, "available")
+    media.wait(iso, state="available", activity=None, failure=None)
+
+
+@pytest.mark.parametrize(
+    ("target", "what"),
+    [
+        ("http://169.254.169.254/latest/meta-data/", "169.254.169.254"),
+        ("http://[::ffff:10.0.0.1]/x.iso", "inside"),
+        ("file:///etc/passwd", "http, https and ftp"),
+        ("http://0x7f.1/x.iso", "odd way"),
+    ],
+)
+def test_a_redirect_inside_is_refused(media: MediaWorld, target: str, what: str) -> None:
+    path = f"/to/{hashlib.sha256(target.encode()).hexdigest()[:8]}"
+    url = media.server.url(path, status=302, headers={"Location": target})
+    iso = media.add(url)
+    failure = media.wait_failure(iso, "AddressRefused")
+    assert failure["terminal"]
+    assert what in failure["message"]
+
+
+def test_redirects_are_followed_and_a_loop_ends(media: MediaWorld) -> None:
+    final = media.server.url("/final.iso", content=ISO)
+    iso = media.add(media.server.url("/first", status=302, headers={"Location": final}))
+    media.wait(iso, state="available", activity=None)
+    loop = media.add(media.server.url("/loop", status=301, headers={"Location": "/loop"}))
+    assert "redirects on and on" in media.wait_failure(loop, "DownloadFailed")["message"]
+
+
+def test_what_cannot_fit_is_refused_before_a_byte_is_fetched(media: MediaWorld) -> None:
+    url = media.server.url("/vast.iso", headers={"Content-Length": str(2**60)})
+    iso = media.add(url)
+    failure = media.wait_failure(iso, "NoSpace")
+    assert failure["terminal"]
+    assert media.server.ranges_asked("/vast.iso") == []
+
+
+def test_a_disk_image_that_names_other_files_is_refused(media: MediaWorld, tmp_path: Path) -> None:
+    plain, overlay = tmp_path / "plain.qcow2", tmp_path / "overlay.qcow2"
+    create = ["qemu-img", "create", "-q", "-f", "qcow2"]
+    subprocess.run([*create, plain, "1M"], check=True)
+    subprocess.run([*create, "-b", "/etc/passwd", "-F", "raw", overlay, "1M"], check=True)
+    good = media.add(media.server.url("/plain.qcow2", content=plain.read_bytes()), kind="disk")
+    seen = media.wait(good, state="available", activity=None)
+    assert (seen["format"], Path(seen["path"]).suffix) == ("qcow2", ".qcow2")
+    bad = media.add(media.server.url("/overlay.qcow2", content=overlay.read_bytes()), kind="disk")
+    assert "based on another file" in media.wait_failure(bad, "NotAnImage")["message"]
+    assert media.files(bad) == []
+
+
+def test_progress_is_told_and_a_download_is_called_off_and_begun_again(media: MediaWorld) -> None:
+    slow = make_iso(size=24 * MIB)
+    iso = media.add(media.server.url("/slow.iso", content=slow, bytes_s=4 * MIB))
+    media.world.wait_until(
+        lambda: (media.observed(iso).get("progress") or {}).get("eta_s"), "progress is told", 60
+    )
+    progress = media.observed(iso)["progress"]
+    assert progress["total_bytes"] == len(slow)
+    assert 0 < progress["percent"] < 100
+    assert progress["speed_bytes_s"] > 0
+    media.wish(iso, "absent")
+    media.wait(iso, state="absent", activity=None, progress=None)
+    media.world.wait_until(lambda: media.server.sending == 0, "curl has ended", 30)
+    assert media.files(iso) == []
+    media.server.paths["/slow.iso"].bytes_s = None
+    media.wish(iso, "available")
+    media.wait(iso, state="available", activity=None)
+
+
+def test_a_medium_in_use_is_not_deleted(media: MediaWorld) -> None:
+    iso = media.add(media.server.url("/used.iso", content=ISO))
+    media.wait(iso, state="available", activity=None)
+    desktop = media.world.add_domain("desktop", {"media": iso, "size_gib": 0.01}, name="Installing")
+    media.world.wait_for(desktop, "stopped")
+    media.wish(iso, "deleted")
+    failure = media.wait_failure(iso, "InUse")
+    assert "'Installing'" in failure["message"]
+    assert media.files(iso) == [f"{iso}.iso"]
+    media.world.wish(desktop, "deleted")
+    media.world.wait_gone(desktop)
+    media.wish(iso, "deleted")
+    media.wait_gone(iso)
+
+
+def test_more_downloads_than_turns_wait_and_can_be_called_off(media: MediaWorld) -> None:
+    url = media.server.url("/queue.iso", content=make_iso(size=8 * MIB), hangs=[MIB] * 300)
+    first = [media.add(url) for _ in range(3)]
+    media.world.wait_until(lambda: media.server.sending >= 3, "three are under way", 60)
+    fourth = media.add(url)
+    media.wait(fourth, reason="WaitingItsTurn")
+    media.wish(fourth, "deleted")
+    media.wait_gone(fourth)
+    for one in first:
+        media.wish(one, "deleted")
+        media.wait_gone(one)
+    assert media.files(first[0]) == []
+
+
+def test_a_killed_engine_goes_on_with_what_it_had(media: MediaWorld) -> None:
+    content = make_iso(size=8 * MIB)
+    url = media.server.url("/killed.iso", content=content, hangs=[3 * MIB])
+    iso = media.add(url, sha256=hashlib.sha256(content).hexdigest())
+    part = media.folder(iso) / f".{iso}.part"
+    media.world.wait_until(
+        lambda: part.exists() and part.stat().st_size >= 3 * MIB - 65536, "most of it is there", 60
+    )
+    media.world.engine.kill()
+    media.world.restart_engine()
+    media.wait(iso, state="available", activity=None)
+    asked = media.server.ranges_asked("/killed.iso")[-1]
+    assert asked is not None
+    assert int(asked.removeprefix("bytes=").removesuffix("-")) >= 3 * MIB - 65536
+    assert media.files(iso) == [f"{iso}.iso"]
+
+
+def test_rows_nobody_should_have_written_are_reported(media: MediaWorld) -> None:
+    odd = media.add("http://127.0.0.1/$(reboot).iso\n", kind="iso")
+    assert media.wait_failure(odd, "InvalidRow")["step"] == "source.url"
+    media.world.database.run(r.table("media").get(odd).delete())
