@@ -145,7 +145,6 @@ class Rng(Element):
     TAG = "rng"
 
     model = text("./@model")
-    backend = text("./backend")
     backend_model = text("./backend/@model")
 
 

@@ -36,7 +36,7 @@ from engine.settings import EngineSettings
 CLOCK_TOLERANCE_S = 5.0
 FREE_MIN_GIB = 1.0
 MEMORY_MIN_MIB = 512
-LIBVIRT_MIN = (6, 0, 0)
+LIBVIRT_MIN = (6, 1, 0)
 GIB_KIB = 1024 * 1024
 
 PROGRAMS = "qemu-img flock timeout find readlink stat sync"
