@@ -109,6 +109,38 @@ def edit_hypervisor(
     return _update_unless_deleted(database, "hypervisors", hypervisor_id, changes)
 
 
+def create_plain(database: Database, table: str, row: dict[str, Any]) -> dict[str, Any]:
+    """Insert a row that has no wish (pools, networks). Raises Conflict where the id exists."""
+    document = {**row, "created_at": r.now()}
+    answer = database.run(
+        r.table(table).insert(document, durability="hard", return_changes="always")
+    )
+    if answer["errors"]:
+        raise Conflict("Exists", f"There is already a row {row['id']!r}.")
+    return dict(answer["changes"][0]["new_val"])
+
+
+def edit_plain(
+    database: Database, table: str, row_id: str, changes: dict[str, Any]
+) -> dict[str, Any]:
+    """Replace these fields, each as a whole. Raises NotFound."""
+    if {"id", "observed"} & set(changes):
+        raise ValueError("edit_plain writes neither id nor observed")
+    whole = {key: r.literal(value) for key, value in changes.items()}
+    answer = database.run(
+        r.table(table).get(row_id).update(whole, durability="hard", return_changes="always")
+    )
+    if answer["skipped"]:
+        raise NotFound(f"There is no row {row_id!r} in {table}.")
+    if answer["errors"]:
+        raise Conflict("Refused", str(answer["first_error"]))
+    return dict(answer["changes"][0]["new_val"])
+
+
+def remove_plain(database: Database, table: str, row_id: str) -> None:
+    database.run(r.table(table).get(row_id).delete(durability="hard"))
+
+
 def _update_unless_deleted(
     database: Database, table: str, row_id: str, changes: dict[str, Any], *, repeats: bool = False
 ) -> dict[str, Any]:

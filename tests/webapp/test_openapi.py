@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 
 from db.connection import r
 from tests.webapp.conftest import Api, Rows
+from tests.webapp.test_pools_api import pool_row
 from tests.webapp.test_viewer_api import make_key
 from webapp.api import answers
 from webapp.api.operations import OPERATIONS, PREFIX
@@ -84,7 +85,9 @@ def test_every_answer_is_of_its_declared_shape(
     failed = rows.desktop(who, name="failed")
     activity = {"name": "starting", "step": "define", "progress": 12.5}
     rows.observe(failed["id"], state="stopped", failure=failure, activity=activity)
+    rows.put("hypervisors_pools", pool_row("spare"))
     values = {"template_id": template["id"], "desktop_id": desktop["id"], "hypervisor_id": "host-a"}
+    values |= {"pool_id": "spare"}
     bodies: dict[str, Any] = {
         "create_token": {"username": "ben", "password": "ben's long password"},
         "change_password": {"current_password": "wrong", "new_password": "long enough"},
@@ -94,8 +97,10 @@ def test_every_answer_is_of_its_declared_shape(
         "add_hypervisor": {"id": "host-b", "hostname": "10.0.0.6"},
         "change_hypervisor": {"description": "z"},
         "enrol_hypervisor": {"password": "x"},
+        "add_pool": {"id": "new"},
+        "change_pool": {"balancer": "weighted"},
     }
-    late = ("delete_desktop", "delete_hypervisor", "revoke_token")
+    late = ("delete_desktop", "delete_hypervisor", "delete_pool", "revoke_token")
     ordered = sorted(
         OPERATIONS, key=lambda item: late.index(item.name) + 1 if item.name in late else 0
     )

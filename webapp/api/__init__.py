@@ -17,6 +17,7 @@ from webapp.api import (
     hypervisors,
     openapi,
     operations,
+    pools,
     stats,
     templates,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "history",
     "hypervisors",
     "openapi",
+    "pools",
     "register",
     "stats",
     "templates",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from webapp import payloads
+from webapp import payloads, pool_payloads
 from webapp.auth.permissions import Person
 
 Row = dict[str, Any]
@@ -48,4 +48,5 @@ LISTINGS: tuple[Listing, ...] = (
     Listing(
         "hypervisors", "hypervisor", "hypervisors", lambda row, _person: payloads.hypervisor(row)
     ),
+    Listing("hypervisors_pools", "pool", "pools", lambda row, _person: pool_payloads.pool(row)),
 )

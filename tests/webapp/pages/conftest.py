@@ -197,6 +197,8 @@ def site(served: Site) -> Iterator[Site]:
     """The served site, without anything of the test before."""
     for table in TABLES:
         served.run(r.table(table).delete())
+    for table in ("hypervisors_pools", "interfaces"):
+        served.run(r.table(table).filter(r.row["id"].ne("default")).delete())
     if not served.process.is_running():
         served.start()
     yield served

@@ -167,6 +167,61 @@ def hypervisor(hypervisor_id: str, state: str = "online", **observed: Any) -> Ro
     }
 
 
+def pool(pool_id: str, **fields: Any) -> Row:
+    """One path in good order, one that a host lacks, one that was never looked at."""
+    good = {
+        "use": "groups",
+        "path": "/isard/groups",
+        "state": "ok",
+        "hosts": [{"id": "hyper-1", "owner": True, "ok": True, "message": "works on it"}],
+        "same_storage": True,
+        "free_bytes": 30 * 2**30,
+        "size_bytes": 120 * 2**30,
+        "disks": 41,
+        "message": "",
+        "remedy": "",
+    }
+    bad = {
+        **good,
+        "use": "templates",
+        "path": "/isard/templates",
+        "state": "degraded",
+        "hosts": [
+            *good["hosts"],
+            {"id": "hyper-2", "owner": False, "ok": False, "message": "is not connected"},
+        ],
+        "same_storage": False,
+        "free_bytes": 2**30,
+        "message": "hyper-2 is not connected",
+        "remedy": "See the hypervisor's own page.",
+    }
+    return {
+        "id": pool_id,
+        "name": "Laboratory",
+        "description": "In the cellar",
+        "balancer": "round_robin",
+        "paths": {
+            "bases": [],
+            "groups": [
+                {"path": "/isard/groups", "disk_operations": ["hyper-1"], "weight": 100},
+                {"path": "/mnt/nvme/groups", "disk_operations": [], "weight": 20},
+            ],
+            "templates": [{"path": "/isard/templates"}],
+            "media": [],
+        },
+        "observed": {
+            "state": "degraded",
+            "reason": "NoDiskHost",
+            "message": "/isard/templates: hyper-2 is not connected",
+            "paths": [good, bad],
+            "removed": [{"path": "/old/groups", "disks": 3}],
+            "waiting": 2,
+            "at": NOW,
+        },
+        **fields,
+    }
+
+
 def hypervisor_with_new_key(hypervisor_id: str) -> Row:
     return hypervisor(
         hypervisor_id,

@@ -37,6 +37,7 @@ def furnish(site: Site) -> dict[str, str]:
     site.insert("hypervisors", rows.hypervisor("hyper-1"), rows.hypervisor_with_new_key("hyper-2"))
     shot = rows.thumbnail(desktops[4]["id"])
     site.insert("thumbnails", {**shot, "png": r.binary(shot["png"])})
+    site.insert("hypervisors_pools", rows.pool("lab"))
     loops = {"watcher": {"age_s": 0.2, "restarts": 1, "healthy": True}}
     site.insert("engine", {"id": "ticks", "holder": "a", "loops": loops})
     failed = next(row for row in desktops if "failure" in row["observed"])
@@ -52,6 +53,8 @@ def furnish(site: Site) -> dict[str, str]:
         "account": "/account",
         "hypervisors": "/admin/hypervisors",
         "hypervisor": "/admin/hypervisors/hyper-2",
+        "pools": "/admin/pools",
+        "pool": "/admin/pools/lab",
         "system": "/admin/system",
         "nothing here": "/desktops/7f3b0a52-0000-4000-8000-000000000000/viewer",
     }
@@ -96,6 +99,9 @@ def test_axe_finds_nothing(site: Site, size: str, theme: str) -> None:
     site.open(page, pages["hypervisors"])
     page.get_by_role("button", name="Add a hypervisor").click()
     found["add a hypervisor"] = violations(page)
+    site.open(page, pages["pool"])
+    page.get_by_role("button", name="Edit").click()
+    found["edit a pool"] = violations(page)
     page.context.clear_cookies()
     site.open(page, "/login")
     found["login"] = violations(page)
