@@ -11,7 +11,7 @@ from typing import Any
 
 from db.connection import Database, r
 from db.errors import Conflict, NotFound
-from db.states import Desired, HypervisorDesired
+from db.states import Desired, HypervisorDesired, TaskDesired
 
 
 def wish_fields(state: str, by: str, force: bool) -> dict[str, Any]:
@@ -139,6 +139,35 @@ def edit_plain(
 
 def remove_plain(database: Database, table: str, row_id: str) -> None:
     database.run(r.table(table).get(row_id).delete(durability="hard"))
+
+
+def create_task(database: Database, row: dict[str, Any], by: str) -> dict[str, Any]:
+    """Insert an order. Raises Conflict where the id exists."""
+    document = {
+        **row,
+        "created_at": r.now(),
+        "desired": wish_fields(TaskDesired.DONE, by, False),
+        "observed": {},
+    }
+    answer = database.run(
+        r.table("tasks").insert(document, durability="hard", return_changes="always")
+    )
+    if answer["errors"]:
+        raise Conflict("Exists", "There is already a row with this id.")
+    return dict(answer["changes"][0]["new_val"])
+
+
+def cancel_task(database: Database, task_id: str, by: str) -> dict[str, Any]:
+    """Take an order back. Raises NotFound."""
+    fields = wish_fields(TaskDesired.CANCELLED, by, False)
+    answer = database.run(
+        r.table("tasks")
+        .get(task_id)
+        .update({"desired": r.literal(fields)}, durability="hard", return_changes="always")
+    )
+    if answer["skipped"]:
+        raise NotFound("There is no such task (any more).")
+    return dict(answer["changes"][0]["new_val"])
 
 
 def _update_unless_deleted(

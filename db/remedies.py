@@ -156,6 +156,18 @@ REMEDIES: dict[str, Remedy] = {
         "Install on the hypervisor what the message names, then check it again, or choose other "
         "hardware.",
     ),
+    Reason.NOT_STOPPED: Remedy(
+        "It goes on by itself once the desktop is stopped. You can cancel it.",
+        "Stop the desktop, or cancel the task.",
+    ),
+    Reason.TARGET_GONE: Remedy(
+        "Nothing is left to do.",
+        "Nothing is left to do: what it was to work on was deleted.",
+    ),
+    Reason.WORKED_ON: Remedy(
+        "It goes on by itself once the work is done or cancelled.",
+        "Wait for the task, or cancel it on the page Tasks.",
+    ),
 }
 """Reasons that are no trouble have none: a guest shut down from inside, powered off, called off."""
 

@@ -113,6 +113,20 @@ class MediaState(StrEnum):
     DELETING = "deleting"
 
 
+class TaskKind(StrEnum):
+    """What can be ordered of disks (db/taskcheck.py has the arguments)."""
+
+    RESIZE = "resize"
+    MOVE = "move"
+    CONVERT = "convert"
+    SPARSIFY = "sparsify"
+    FLATTEN = "flatten"
+    VERIFY = "verify"
+    DUPLICATE = "duplicate"
+    EXPORT = "export"
+    IMPORT = "import"
+
+
 class TaskDesired(StrEnum):
     DONE = "done"
     CANCELLED = "cancelled"
@@ -124,6 +138,11 @@ class TaskState(StrEnum):
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+TARGETS_DOMAIN = frozenset(TaskKind) - {TaskKind.IMPORT}
+"""Work on the disks of a desktop or template; the others begin with a medium."""
+TASK_ENDED = frozenset({TaskState.DONE, TaskState.FAILED, TaskState.CANCELLED})
 
 
 class Reason(StrEnum):
@@ -172,6 +191,9 @@ class Reason(StrEnum):
     MEDIA_MISSING = "MediaMissing"
     WAITING_ITS_TURN = "WaitingItsTurn"
     HARDWARE_MISSING = "HardwareMissing"
+    NOT_STOPPED = "NotStopped"
+    TARGET_GONE = "TargetGone"
+    WORKED_ON = "WorkedOn"
 
 
 class Action(StrEnum):
@@ -280,6 +302,7 @@ _WAITING_REASONS = frozenset(
         Reason.PATH_REMOVED,
         Reason.PARENT_NOT_READY,
         Reason.MEDIA_NOT_READY,
+        Reason.WORKED_ON,
     }
 )
 

@@ -33,6 +33,7 @@ from engine.reconcilers.enrolment import EnrolmentReconciler
 from engine.reconcilers.hypervisor import HypervisorReconciler
 from engine.reconcilers.media import MediaReconciler
 from engine.reconcilers.pool import PoolReconciler
+from engine.reconcilers.task import TaskReconciler
 from engine.room import Room
 from engine.settings import EngineSettings
 from engine.supervisor import Beat, Supervisor
@@ -81,6 +82,7 @@ class ActiveEngine:
                 "pool": PoolReconciler(self.context).reconcile,
                 "enrolment": enrolments.reconcile,
                 "media": MediaReconciler(self.context).reconcile,
+                "task": TaskReconciler(self.context, self.queue).reconcile,
             },
             self._choose_lane,
             self.fenced.set,

@@ -102,6 +102,8 @@ class Facts:
     """Why the template cannot be built upon now."""
     disk_host_problem: str | None = None
     """Why no host can work on its disks now."""
+    work: str | None = None
+    """What a task does with its disks now: they are neither used nor touched meanwhile."""
     placement: Placed | Refused | None = None
     """Where it would run; asked for only where it may have to start."""
 
@@ -232,6 +234,9 @@ Action = (
 )
 
 
+NEEDS_DISKS = (CreateDisks, Start, DeleteDisks, RemoveRow, Forget)
+
+
 @dataclass(frozen=True)
 class Decision:
     sight: Sight
@@ -263,7 +268,8 @@ def decide(row: Mapping[str, Any], facts: Facts, now: datetime) -> Decision:
         wish = replace(wish, state=Desired.DELETED)
     sight = see(row, facts)
     case = _Case(row, observed, wish, not is_handled(wish, observed), sight, facts, now)
-    return Decision(sight, wish, _gate(case) or RULES[wish.state, sight.state](case))
+    action = _gate(case) or RULES[wish.state, sight.state](case)
+    return Decision(sight, wish, _after_work(case, action))
 
 
 def observed_of(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -371,6 +377,13 @@ def _gate(case: _Case) -> Action | None:
     return None
 
 
+def _after_work(case: _Case, action: Action) -> Action:
+    """What needs the disks waits for the task that has them."""
+    if case.facts.work is None or not isinstance(action, NEEDS_DISKS):
+        return action
+    return Wait(Reason.WORKED_ON, case.facts.work, (f"task/{case.row.get('id')}",))
+
+
 def _is_of(failure: Mapping[str, Any], wish: Wish) -> bool:
     return failure.get("wish") == wish_record(wish)
 
@@ -386,7 +399,8 @@ def _finish(case: _Case) -> Action:
 
 def _create(case: _Case) -> Action:
     if case.facts.parent_problem:
-        parent = (case.row.get("origin") or {}).get("template")
+        origin = case.row.get("origin") or {}
+        parent = origin.get("template") or origin.get("task")
         return Wait(Reason.PARENT_NOT_READY, case.facts.parent_problem, (f"parent/{parent}",))
     if case.facts.disk_host_problem:
         return Wait(Reason.NO_DISK_HOST, case.facts.disk_host_problem, ("disk-host",))

@@ -63,6 +63,13 @@ class Terminal(EngineError):
     terminal = True
 
 
+class CalledOff(Terminal):
+    """Somebody took the wish back while a command for it ran; the command was ended."""
+
+    def __init__(self) -> None:
+        super().__init__(Reason.CALLED_OFF, "It was called off.")
+
+
 class HostLost(Transient):
     """The connection to the host is gone, or a call passed its deadline: what is true there is
     unknown until it has been listed afresh."""

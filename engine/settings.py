@@ -45,6 +45,8 @@ class EngineSettings:
     """Fetching one medium, however slow the line is."""
     stall_timeout_s: float = 30.0
     """A download that brings next to nothing for so long is begun again where it was."""
+    task_retention_s: float = 7 * 86400.0
+    """How long ended tasks are kept."""
     keepalive_interval_s: int = 2
     keepalive_count: int = 2
     """libvirt's keepalive: a dead link is noticed after interval * (count + 1)."""

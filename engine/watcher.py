@@ -18,6 +18,7 @@ from db.connection import Database
 from db.logs import get_logger
 from engine.cache import DomainChange, Domains, Rows
 from engine.supervisor import Beat
+from engine.task_cache import Tasks
 from engine.workqueue import Key, Topics, WorkQueue
 
 log = get_logger(__name__)
@@ -64,6 +65,7 @@ class Watcher:
         self.marks = Rows()
         self.enrolments = Rows()
         self.media = Rows()
+        self.tasks = Tasks()
         self._synced: dict[str, threading.Event] = {table: threading.Event() for table in TABLES}
 
     def loops(self) -> dict[str, Callable[[Beat], None]]:
@@ -110,11 +112,29 @@ class Watcher:
             self._queue.add_after(key, random.uniform(0, LISTED_SPREAD_S))  # noqa: S311
         elif not change.ours:
             self._queue.add(key)
+        if not listed:
+            self._look_at_tasks(row["id"])
         self.announce(change)
+
+    def _look_at_tasks(self, domain_id: Hashable) -> None:
+        """Work on its disks may have waited for just this."""
+        for task_id in self.tasks.open_on(domain_id):
+            self._queue.add(Key("task", task_id))
+
+    def _put_task(self, row: dict[str, Any], listed: bool) -> None:
+        before = self.tasks.get(row["id"])
+        self.tasks.put(row)
+        if before is None or _without_observed(before) != _without_observed(row):
+            self._queue.add(Key("task", row["id"]))
+
+    def _remove_task(self, row_id: Hashable) -> None:
+        self.tasks.remove(row_id)
+        self._queue.add(Key("task", row_id))
 
     def _remove_domain(self, row_id: Hashable) -> None:
         change = self.domains.remove(row_id)
         self._queue.add(Key("domain", row_id))
+        self._look_at_tasks(row_id)
         self.announce(change)
 
     def announce(self, change: DomainChange) -> None:
@@ -233,6 +253,7 @@ TABLES: dict[
     "interfaces": (_put_simply("interfaces"), _remove_simply("interfaces")),
     "interests": (_put_simply("interests"), _remove_simply("interests")),
     "storage_marks": (_put_simply("marks"), _remove_simply("marks")),
+    "tasks": (Watcher._put_task, Watcher._remove_task),
 }
 """table -> (what a row does, what its removal does)"""
 

@@ -54,10 +54,13 @@ def not_found(what: str) -> Problem:
     return Problem(404, "NotFound", f"There is no such {what}.")
 
 
-def invalid(error: ValidationError) -> Problem:
-    """422 for the first thing that is wrong, naming its field as the client wrote it."""
+def invalid(error: ValidationError, below: str = "") -> Problem:
+    """422 for the first thing that is wrong, naming its field as the client wrote it. `below`: the
+    field in which what was judged lies.
+    """
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "body"
+    parts = [*([below] if below else []), *(str(part) for part in first["loc"])]
+    field = ".".join(parts) or "body"
     return Problem(
         422, "InvalidField", f"The field {field!r} is wrong: {first['msg']}.", field=field
     )

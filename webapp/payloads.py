@@ -288,7 +288,7 @@ def _observed_domain(seen: Mapping[str, Any], person: Person) -> Payload:
         "at": as_iso(seen.get("at")),
         "started_at": as_iso(seen.get("started_at")),
         "failure": _failure(seen["failure"], person) if seen["failure"] else None,
-        "disks": [_disk(disk, person) for disk in seen["disks"]],
+        "disks": disks(seen["disks"], person),
         "interfaces": [
             {
                 "id": as_text(card.get("id")) or "",
@@ -333,6 +333,11 @@ def _failure(value: Mapping[str, Any], person: Person) -> Payload:
 def _remedy(seen: Mapping[str, Any], person: Person) -> str | None:
     reason = (seen["failure"] or {}).get("reason") or seen.get("reason")
     return remedy_for(reason, administrator=person.is_admin)
+
+
+def disks(seen: list[dict[str, Any]], person: Person) -> list[Payload]:
+    """The disks of a tidy row's `observed`. Their paths are for administrators."""
+    return [_disk(disk, person) for disk in seen]
 
 
 def _disk(disk: Mapping[str, Any], person: Person) -> Payload:

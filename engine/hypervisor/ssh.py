@@ -23,7 +23,7 @@ import paramiko
 
 from db.logs import get_logger
 from db.states import Reason
-from engine.errors import CommandFailed, HostLost, Transient
+from engine.errors import CalledOff, CommandFailed, HostLost, Transient
 from engine.hypervisor.guard import GUARD, GUARD_BUSY, GUARD_LATE, GUARD_NO_LOCK, WITH_INPUT
 from engine.hypervisor.host import HostAddress
 from engine.hypervisor.login import open_transport
@@ -31,6 +31,8 @@ from engine.settings import EngineSettings
 
 log = get_logger(__name__)
 
+STOP_LOOK_S = 0.5
+"""How often a command that may be called off asks whether it was."""
 OUTPUT_MAX_BYTES = 16 * 1024 * 1024
 """A command that says more than this is ended: nothing of ours does."""
 
@@ -78,12 +80,14 @@ class SshSession:
         check: bool = True,
         on_output: Callable[[bytes], None] | None = None,
         hold_input: bool = False,
+        is_stopped: Callable[[], bool] | None = None,
         label: str = "",
     ) -> Completed:
         """Run and wait. `on_output` gets chunks of standard output as they come.
 
         `hold_input` leaves the command's standard input open while it runs, so that it ends with us
-        (see run_locked). `label` replaces the command line in errors (a program text explains
+        (see run_locked). `is_stopped` is asked now and then; once it says so the channel is closed
+        and CalledOff raised. `label` replaces the command line in errors (a program text explains
         nothing to people). Raises HostLost when the connection or the deadline is lost,
         HostKeyRefused or Transient(LoginRefused) when the host does not let us in, CommandFailed
         when `check` and the command failed.
@@ -93,7 +97,7 @@ class SshSession:
         with self._borrow(deadline) as link:
             try:
                 completed = self._converse(
-                    link, tuple(argv), command, deadline, input, on_output, hold_input
+                    link, tuple(argv), command, deadline, input, on_output, hold_input, is_stopped
                 )
             except (paramiko.SSHException, OSError, EOFError) as error:
                 link.retire()
@@ -121,6 +125,7 @@ class SshSession:
         wait_s: float = 15.0,
         check: bool = True,
         on_output: Callable[[bytes], None] | None = None,
+        is_stopped: Callable[[], bool] | None = None,
         label: str = "",
         secret: bytes = b"",
     ) -> Completed:
@@ -128,7 +133,8 @@ class SshSession:
         than this channel lives.
 
         So a command left behind by a dead engine is ended (its channel closed) or waited for
-        (`wait_s`), never doubled, whichever host of a shared storage runs it. `target` is the lock
+        (`wait_s`), never doubled, whichever host of a shared storage runs it. One that is called
+        off ends the same way: who works on the target next waits for its end. `target` is the lock
         file's own path; its folder must exist. `secret` reaches the command as $ISARD_INPUT and is
         in no argument vector. Raises, besides what `run` does, Transient(InUse)
         when another holds the lock, and Transient(DeadlineExceeded).
@@ -141,6 +147,7 @@ class SshSession:
             check=False,
             on_output=on_output,
             hold_input=True,
+            is_stopped=is_stopped,
         )
         command = label or shlex.join(argv)
         answer = completed.error_text or completed.text.strip()
@@ -217,6 +224,7 @@ class SshSession:
         input: bytes,
         on_output: Callable[[bytes], None] | None,
         hold_input: bool,
+        is_stopped: Callable[[], bool] | None,
     ) -> Completed:
         channel = link.transport.open_session(timeout=max(0.1, deadline - time.monotonic()))
         try:
@@ -226,7 +234,7 @@ class SshSession:
                 channel.sendall(input)
             if not hold_input:
                 channel.shutdown_write()
-            stdout, stderr = _read_all(channel, deadline, on_output)
+            stdout, stderr = _read_all(channel, deadline, on_output, is_stopped)
             if not channel.status_event.wait(max(0.0, deadline - time.monotonic())):
                 raise _DeadlinePassed
             status = channel.recv_exit_status()
@@ -279,7 +287,10 @@ class _Link:
 
 
 def _read_all(
-    channel: paramiko.Channel, deadline: float, on_output: Callable[[bytes], None] | None
+    channel: paramiko.Channel,
+    deadline: float,
+    on_output: Callable[[bytes], None] | None,
+    is_stopped: Callable[[], bool] | None,
 ) -> tuple[bytes, bytes]:
     """Both streams until the command closes them. The channel's descriptor is readable when either
     has something.
@@ -306,5 +317,9 @@ def _read_all(
         remaining_s = deadline - time.monotonic()
         if remaining_s <= 0:
             raise _DeadlinePassed
+        if is_stopped is not None:
+            if is_stopped():
+                raise CalledOff()
+            remaining_s = min(remaining_s, STOP_LOOK_S)
         with contextlib.suppress(socket.timeout):
             poll.poll(remaining_s * 1000)

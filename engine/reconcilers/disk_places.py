@@ -10,7 +10,7 @@ mounted is never mistaken for an empty one. Used by the disk reconciler.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -169,6 +169,34 @@ def find_media_site(
     if recorded_path is not None:
         return _site_at(context, pool_id, recorded_path, media_id)
     return _new_site(context, pool_id, "media", media_id)
+
+
+def find_work_site(
+    context: Context,
+    row: Mapping[str, Any],
+    records: Sequence[Mapping[str, Any]],
+    also: Iterable[str] = (),
+) -> tuple[DiskSite | None, str | None]:
+    """A host that works on every path where these disks lie and on the pool's paths `also`, or why
+    there is none now. The site is that of the first disk.
+    """
+    if not records:
+        return None, "It has no disks."
+    pool_id = next((str(r["pool"]) for r in records if r.get("pool")), pool_of(row))
+    pool = context.watcher.pools.get(pool_id)
+    if pool is None:
+        return None, f"There is no pool {pool_id!r}."
+    hosts = _disk_hosts(context, pool_id)
+    able = set(hosts)
+    paths = [split_disk_path(str(record["path"])).pool_path for record in records]
+    for path in dict.fromkeys([*paths, *also]):
+        entry = next((one for one in pool_paths(pool) if one.get("path") == path), None)
+        if entry is None:
+            return None, f"The pool {pool_id!r} has no path {path} (any more)."
+        able &= set(entry.get("disk_operations") or hosts)
+    if not able:
+        return None, "No host that works on all of these disks is online."
+    return DiskSite(pool_id, paths[0], hosts[min(able)]), None
 
 
 def shown_disks_of(row: Mapping[str, Any]) -> dict[str, str]:

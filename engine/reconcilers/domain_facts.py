@@ -116,7 +116,15 @@ def look_around(context: Context, reading: Reading, lane: str) -> Facts:
         has_disks=bool(states & {"made", "deleting"} or shown_disks_of(reading.row)),
         has_ledger=bool(reading.records),
         deletion_begun="deleting" in states,
+        work=_work_on(context, reading.row["id"]),
     )
+
+
+def _work_on(context: Context, domain_id: Any) -> str | None:
+    task = context.watcher.tasks.running_on(domain_id)
+    if task is None:
+        return None
+    return f"Its disks are being worked on ({task.get('kind')}): it goes on when that is done."
 
 
 def gather(context: Context, reading: Reading, lane: str) -> Facts:

@@ -64,6 +64,11 @@ class Power:
 
     def start(self, reading: Reading, decision: Decision, hypervisor: str, lane: str) -> Outcome:
         unit = self._unit(hypervisor, lane)
+        # Work on the disks either sees where it is placed, or has them first.
+        with self._c.disk_locks.hold(reading.id):
+            return self._start_held(reading, decision, unit)
+
+    def _start_held(self, reading: Reading, decision: Decision, unit: Unit) -> Outcome:
         now = self._c.now()
         deadline = now + timedelta(seconds=self._c.settings.create_timeout_s)
         password, token = make_password(), secrets.token_hex(4)

@@ -5,7 +5,7 @@ Several steps in one round trip, and each step safe to be cut off and done again
 under a name of its own in its final folder, brought to disk, and published with `ln`, which fails
 where the name exists: nothing is ever overwritten. Every program first proves, by the marker, that
 the storage it would work on is this installation's. The exit statuses below 128 and above 80 are
-ours. Used by engine.storage.disks alone.
+ours. Used by engine.storage.disks; engine.storage.work_programs has those of long work.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ IN_USE = 86
 NOT_EMPTY = 87
 OUTSIDE = 88
 
-_PLACE = """
+PLACE = """
 pool=$1 domain=$2 disk=$3 installation=$4; shift 4
 mark=$pool/.isard-storage.json
 [ -f "$mark" ] || exit 81
@@ -30,7 +30,7 @@ final=$folder/$disk.qcow2
 """
 
 LOOK = (
-    _PLACE
+    PLACE
     + """
 [ -f "$final" ] || exit 84
 exec "$@"
@@ -39,7 +39,7 @@ exec "$@"
 """… INFO-COMMAND"""
 
 MAKE = (
-    _PLACE
+    PLACE
     + """
 lock=$1 new=$2 backing=$3 grow=$4; shift 4
 umask 077
@@ -66,7 +66,7 @@ exec qemu-img info -f qcow2 -U --output=json -- "$final"
 """… LOCK NEW BACKING-OR-EMPTY GROW-TO-OR-EMPTY MAKE-COMMAND…"""
 
 DELETE = (
-    _PLACE
+    PLACE
     + """
 lock=$1
 rm -f -- "$folder/.$disk".*.part

@@ -63,6 +63,53 @@ def convert(source: str, source_format: str, path: str) -> list[str]:
     return ["qemu-img", "convert", "-p", "-O", "qcow2", "json:" + json.dumps(node), path]
 
 
+@dataclass(frozen=True)
+class Rewrite:
+    """How a disk of ours is written anew. `backing` None: with all that it is based on."""
+
+    backing: str | None = None
+    compress: bool = False
+    preallocation: str = "off"
+
+
+def rewrite(source: str, path: str, how: Rewrite) -> list[str]:
+    """A copy of a disk of ours without what is only zeroes, with progress on standard output. With
+    a backing file the copy holds only what differs from it, as the source does.
+    """
+    options = []
+    if how.preallocation != "off":
+        options += ["-o", f"preallocation={how.preallocation}"]
+    if how.backing is not None:
+        options += ["-B", how.backing, "-o", "backing_fmt=qcow2"]
+    if how.compress:
+        options.append("-c")
+    return ["qemu-img", "convert", "-p", "-f", "qcow2", "-O", "qcow2", *options, source, path]
+
+
+def copy_file(source: str, path: str) -> list[str]:
+    """The file as it is, byte for byte, holes left out, with progress."""
+    return ["qemu-img", "convert", "-p", "-f", "raw", "-O", "raw", source, path]
+
+
+def compare(one: str, other: str) -> list[str]:
+    """Whether a guest would see the same on both, with progress. Exit status 1: it would not."""
+    return ["qemu-img", "compare", "-p", "-f", "qcow2", "-F", "qcow2", one, other]
+
+
+def measure(path: str, *, flat: bool) -> list[str]:
+    """What a copy will take, of the disk alone or with all that it is based on."""
+    if flat:
+        return ["qemu-img", "measure", "--output=json", "-f", "qcow2", "-O", "qcow2", path]
+    node = {
+        "driver": "qcow2",
+        "read-only": True,
+        "backing": None,
+        "file": {"driver": "file", "filename": path},
+    }
+    source = "json:" + json.dumps(node)
+    return ["qemu-img", "measure", "--output=json", "-O", "qcow2", source]
+
+
 def resize(path: str, size: int) -> list[str]:
     return ["qemu-img", "resize", "-q", "-f", "qcow2", path, str(size)]
 
@@ -75,8 +122,9 @@ def info(path: str, *, shared: bool = True, chain: bool = False) -> list[str]:
     return ["qemu-img", "info", "-f", "qcow2", *options, "--output=json", path]
 
 
-def check(path: str) -> list[str]:
-    return ["qemu-img", "check", "-q", "-f", "qcow2", "--output=json", path]
+def check(path: str, *, repair: bool = False) -> list[str]:
+    options = ["-r", "all"] if repair else []
+    return ["qemu-img", "check", "-f", "qcow2", *options, "--output=json", path]
 
 
 def to_bytes(size_gib: float) -> int:
@@ -95,6 +143,30 @@ def parse_info(answer: str) -> ImageFacts:
 def parse_chain(answer: str) -> list[ImageFacts]:
     """Of `info` with the chain: the file itself first, the oldest last. Raises ValueError."""
     return [_facts(entry) for entry in _load(answer, list)]
+
+
+def parse_measure(answer: str) -> int:
+    """The bytes that a copy takes at most. Raises ValueError."""
+    required = _load(answer, dict).get("required")
+    if not isinstance(required, int) or isinstance(required, bool):
+        raise ValueError("qemu-img's answer lacks 'required'")
+    return required
+
+
+def parse_check(answer: str) -> dict[str, int]:
+    """What `check` found: always `corruptions`, `leaks` and `errors`, and what was repaired.
+    Raises ValueError.
+    """
+    # A repair is told twice: before and after. The last answer counts.
+    start = answer.rfind("\n{")
+    found = _load(answer[start + 1 :] if start >= 0 else answer, dict)
+    return {
+        "corruptions": int(found.get("corruptions") or 0),
+        "leaks": int(found.get("leaks") or 0),
+        "errors": int(found.get("check-errors") or 0),
+        "corruptions_fixed": int(found.get("corruptions-fixed") or 0),
+        "leaks_fixed": int(found.get("leaks-fixed") or 0),
+    }
 
 
 def parse_progress(chunk: bytes) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from typing import Any
 
 import pytest
@@ -88,12 +89,19 @@ def test_every_answer_is_of_its_declared_shape(
     rows.put("hypervisors_pools", pool_row("spare"))
     values = {"template_id": template["id"], "desktop_id": desktop["id"], "hypervisor_id": "host-a"}
     values |= {"pool_id": "spare"}
+    task = {"id": str(uuid.uuid4()), "kind": "verify", "target": desktop["id"], "user": who}
+    progress = {"percent": 3.5, "eta_s": 60}
+    rows.put("tasks", {**task, "args": {}, "desired": {"state": "done"}})
+    rows.observe(task["id"], "tasks", state="running", progress=progress, result={"ok": True})
+    values |= {"task_id": task["id"]}
     bodies: dict[str, Any] = {
         "create_token": {"username": "ben", "password": "ben's long password"},
         "change_password": {"current_password": "wrong", "new_password": "long enough"},
         "create_desktop": {"name": "x", "origin": {"template": template["id"]}},
         "change_desktop": {"name": "y"},
         "open_viewer": {"kind": "browser"},
+        "order_of_desktop": {"kind": "flatten"},
+        "order_of_template": {"kind": "flatten"},
         "add_hypervisor": {"id": "host-b", "hostname": "10.0.0.6"},
         "change_hypervisor": {"description": "z"},
         "enrol_hypervisor": {"password": "x"},

@@ -19,6 +19,7 @@ from webapp.api import (
     operations,
     pools,
     stats,
+    tasks,
     templates,
 )
 
@@ -31,6 +32,7 @@ __all__ = [
     "pools",
     "register",
     "stats",
+    "tasks",
     "templates",
 ]
 

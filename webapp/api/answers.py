@@ -253,3 +253,44 @@ class Hypervisor(Answer):
 
 class Hypervisors(Answer):
     items: list[Hypervisor]
+
+
+class TaskProgress(Answer):
+    percent: int | float | None
+    bytes: int | float | None
+    total_bytes: int | float | None
+    speed_bytes_s: int | float | None
+    eta_s: int | float | None
+
+
+class ObservedTask(Answer):
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    step: str | None
+    progress: TaskProgress | None
+    reason: str | None
+    message: str | None
+    result: dict[str, Any] | None
+    started_at: str | None
+    at: str | None
+    hypervisor: str | None = None
+    command: str | None = None
+    answer: str | None = None
+
+
+class Task(Answer):
+    id: str
+    kind: str
+    target: str
+    name: str
+    user: str
+    created_at: str | None
+    args: dict[str, Any]
+    desired: Wish
+    observed: ObservedTask
+    is_open: bool
+    can_cancel: bool
+    problem: RowProblem | None
+
+
+class Tasks(Answer):
+    items: list[Task]

@@ -4,7 +4,7 @@ refused for the same things; unknown fields are refused by name, so a misspelt o
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -151,3 +151,19 @@ class ChangeHypervisor(HypervisorFields):
         if {"desired", "host_key"} & given and len(given) > 1:
             raise ValueError("give `desired` or `host_key` alone")
         return self
+
+
+class NewTask(Body):
+    """Work on disks. The arguments of each kind are in docs/storage.md (and db/taskcheck.py)."""
+
+    kind: Literal[
+        "resize",
+        "move",
+        "convert",
+        "sparsify",
+        "flatten",
+        "verify",
+        "duplicate",
+        "export",
+    ]
+    args: dict[str, Any] = {}

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from db.states import Action, Kind, actions_of
+from db.states import TARGETS_DOMAIN, Action, Kind, TaskKind, actions_of
 
 ROLES = ("user", "advanced", "manager", "admin")
 
@@ -76,3 +76,39 @@ def actions_for(person: Person, row: Mapping[str, Any]) -> frozenset[Action]:
     if can_see_desktop(person, row):
         return actions_of(row)
     return actions_of(row) if person.is_admin else frozenset()
+
+
+OWNERS_TASKS = frozenset(
+    {
+        TaskKind.RESIZE,
+        TaskKind.SPARSIFY,
+        TaskKind.FLATTEN,
+        TaskKind.VERIFY,
+        TaskKind.DUPLICATE,
+        TaskKind.EXPORT,
+    }
+)
+"""What who owns a desktop or template may order for it. The rest touches how the storage is used,
+and is for administrators.
+"""
+
+
+def can_order(person: Person, row: Mapping[str, Any], kind: TaskKind) -> bool:
+    """Whether this person may have that done to this domain."""
+    owns = bool(person.id) and row.get("user") == person.id
+    return person.is_admin or (owns and kind in OWNERS_TASKS)
+
+
+def tasks_for(person: Person, row: Mapping[str, Any]) -> frozenset[TaskKind]:
+    """The work on disks that may be ordered for a domain: its buttons."""
+    return frozenset(kind for kind in TARGETS_DOMAIN if can_order(person, row, kind))
+
+
+def can_see_task(person: Person, row: Mapping[str, Any]) -> bool:
+    """Who ordered it and whose thing it works on."""
+    return person.is_admin or (bool(person.id) and person.id in (row.get("user"), row.get("owner")))
+
+
+def can_order_of_task(person: Person, row: Mapping[str, Any]) -> bool:
+    """Who may take it back: who ordered it, and administrators."""
+    return person.is_admin or (bool(person.id) and row.get("user") == person.id)

@@ -12,10 +12,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from webapp import payloads, pool_payloads
-from webapp.auth.permissions import Person
+from webapp import payloads, payloads_tasks, pool_payloads
+from webapp.auth.permissions import Person, can_see_task
 
 Row = dict[str, Any]
+
+
+def _by_name(item: Mapping[str, Any]) -> tuple[str, str]:
+    return str(item.get("name") or "").casefold(), str(item.get("id"))
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class Listing:
     """None: a list of administrators, of which others hear nothing at all."""
     select: Callable[[Any], Any] | None = None
     """What of the table is followed, where not all of it is needed."""
+    sort_key: Callable[[Mapping[str, Any]], tuple[Any, ...]] = _by_name
 
     def is_for(self, person: Person) -> bool:
         return person.is_admin or self.can_see is not None
@@ -37,11 +42,7 @@ class Listing:
 
     def items_for(self, rows: Mapping[str, Row], person: Person) -> dict[str, Any]:
         shown = [self.show(row, person) for row in rows.values() if self.shows(person, row)]
-        return {"items": sorted(shown, key=_by_name)}
-
-
-def _by_name(item: Mapping[str, Any]) -> tuple[str, str]:
-    return str(item.get("name") or "").casefold(), str(item.get("id"))
+        return {"items": sorted(shown, key=self.sort_key)}
 
 
 LISTINGS: tuple[Listing, ...] = (
@@ -49,4 +50,12 @@ LISTINGS: tuple[Listing, ...] = (
         "hypervisors", "hypervisor", "hypervisors", lambda row, _person: payloads.hypervisor(row)
     ),
     Listing("hypervisors_pools", "pool", "pools", lambda row, _person: pool_payloads.pool(row)),
+    Listing(
+        "tasks",
+        "task",
+        "tasks",
+        payloads_tasks.task,
+        can_see_task,
+        sort_key=payloads_tasks.newest_first,
+    ),
 )

@@ -94,10 +94,6 @@ def _gib_of_mib(value: Any) -> str:
     return f"{value:g} MiB" if value < 1024 else f"{as_text(gib)} GiB"
 
 
-def _milliseconds(value: Any) -> str:
-    return f"{round(value)} ms" if isinstance(value, int | float) else ""
-
-
 def _bytes(value: Any) -> str:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return ""
@@ -108,10 +104,24 @@ def _bytes(value: Any) -> str:
     return f"{as_text(round(value, 1))} {units[at]}"
 
 
+def _duration(value: Any) -> str:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return ""
+    minutes = round(value / 60)
+    if value < 60:
+        return f"{round(value)} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _milliseconds(value: Any) -> str:
+    return f"{round(value)} ms" if isinstance(value, int | float) else ""
+
+
 FORMATS: dict[str, Callable[[Any], str]] = {
     "text": as_text,
     "memory": _gib_of_mib,
     "bytes": _bytes,
+    "duration": _duration,
     "ms": _milliseconds,
     "words": lambda value: ", ".join(map(str, value)) if isinstance(value, list) else "",
 }

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from engine.errors import CommandFailed, HostKeyRefused, HostLost, Terminal, Transient
+from engine.errors import CalledOff, CommandFailed, HostKeyRefused, HostLost, Terminal, Transient
 from engine.hypervisor.login import describe_fingerprint, read_offered_host_key
 from engine.hypervisor.ssh import SshSession
 from engine.settings import EngineSettings
@@ -178,6 +178,24 @@ def test_a_locked_command_says_when_it_was_too_slow_or_had_to_wait(
     assert not other.is_alive()
     ssh.run_locked(lock, ["true"], timeout_s=20, wait_s=20)
     wait_until(lambda: not shared_host.exec(["pgrep", "-f", "echo held"], check=False).stdout, 20)
+
+
+def test_a_command_that_is_called_off_is_ended_on_the_host(
+    ssh: SshSession, shared_host: LabHost
+) -> None:
+    lock = str(shared_host.storage_root / "a third lock")
+    begun = threading.Event()
+    with pytest.raises(CalledOff):
+        ssh.run_locked(
+            lock,
+            ["sh", "-c", "echo begun; sleep 4711"],
+            timeout_s=90,
+            on_output=lambda _chunk: begun.set(),
+            is_stopped=begun.is_set,
+        )
+    # Who comes next waits for its end, and the connection serves on.
+    ssh.run_locked(lock, ["true"], timeout_s=20, wait_s=20)
+    assert not shared_host.exec(["pgrep", "-f", "sleep 4711"], check=False).stdout
 
 
 def test_a_changed_host_key_is_refused_before_anything_is_sent(

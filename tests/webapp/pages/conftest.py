@@ -35,6 +35,7 @@ TABLES = (
     "consoles",
     "domain_windows",
     "hypervisor_windows",
+    "tasks",
 )
 """What tests of pages write to; people and defaults stay."""
 

@@ -292,3 +292,47 @@ def history(desktop_id: str) -> list[Row]:
         }
         for at, (who, what, detail) in enumerate(lines)
     ]
+
+
+def task(kind: str, target: Row, state: str, **observed: Any) -> Row:
+    """An order on a desktop's or template's disks, as the engine shows it."""
+    running = {
+        "step": "copy",
+        "hypervisor": "hyper-1",
+        "progress": {
+            "percent": 41.5,
+            "bytes": 4_456_000_000,
+            "total_bytes": 10_737_418_240,
+            "speed_bytes_s": 182_452_224,
+            "eta_s": 96.0,
+        },
+    }
+    failed = {
+        "reason": "NoSpace",
+        "message": "This may take 12.40 GiB in /isard/groups on hyper-1, where 3.10 GiB are free.",
+        "failure": {"command": "qemu-img convert -p", "answer": "no room", "terminal": True},
+    }
+    seen = {"running": running, "failed": failed}.get(state, {})
+    return {
+        "id": str(uuid.uuid4()),
+        "kind": kind,
+        "target": target["id"],
+        "name": target["name"],
+        "user": "root",
+        "owner": target["user"],
+        "args": {},
+        "created_at": NOW,
+        "desired": {"state": "done", "at": NOW},
+        "observed": {"state": state, "at": NOW, "started_at": NOW, **seen, **observed},
+    }
+
+
+def every_task(target: Row) -> list[Row]:
+    waiting = {"reason": "NotStopped", "message": "It is in use on hyper-1."}
+    return [
+        task("convert", target, "running"),
+        task("flatten", target, "queued", **waiting),
+        task("verify", target, "done", message="No errors were found."),
+        task("move", target, "failed"),
+        task("sparsify", target, "cancelled", reason="CalledOff", message="It was cancelled."),
+    ]

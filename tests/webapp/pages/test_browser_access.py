@@ -40,6 +40,9 @@ def furnish(site: Site) -> dict[str, str]:
     site.insert("hypervisors_pools", rows.pool("lab"))
     loops = {"watcher": {"age_s": 0.2, "restarts": 1, "healthy": True}}
     site.insert("engine", {"id": "ticks", "holder": "a", "loops": loops})
+    office = rows.template("Office and more")
+    site.insert("domains", office)
+    site.insert("tasks", *rows.every_task(desktops[1]), rows.task("resize", office, "running"))
     failed = next(row for row in desktops if "failure" in row["observed"])
     running = next(row for row in desktops if row["observed"]["state"] == "started")
     site.insert("domain_windows", *rows.stats("domain", running["id"]))
@@ -56,6 +59,9 @@ def furnish(site: Site) -> dict[str, str]:
         "pools": "/admin/pools",
         "pool": "/admin/pools/lab",
         "system": "/admin/system",
+        "tasks": "/tasks",
+        "disks": f"/desktops/{desktops[1]['id']}/disks",
+        "disks of a template": f"/templates/{office['id']}/disks",
         "nothing here": "/desktops/7f3b0a52-0000-4000-8000-000000000000/viewer",
     }
 
@@ -102,6 +108,11 @@ def test_axe_finds_nothing(site: Site, size: str, theme: str) -> None:
     site.open(page, pages["pool"])
     page.get_by_role("button", name="Edit").click()
     found["edit a pool"] = violations(page)
+    site.open(page, pages["disks"])
+    for name in ("Make larger", "Check", "Rewrite", "Move"):
+        page.get_by_role("button", name=name, exact=True).click()
+        found[name] = violations(page)
+        page.keyboard.press("Escape")
     page.context.clear_cookies()
     site.open(page, "/login")
     found["login"] = violations(page)

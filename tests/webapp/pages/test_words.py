@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from db.states import Activity, Condition, HypervisorDesired, HypervisorState, Reason
+from db.states import (
+    Activity,
+    Condition,
+    HypervisorDesired,
+    HypervisorState,
+    Reason,
+    TaskKind,
+    TaskState,
+)
 from db.windows import DOMAIN_METRICS, HYPERVISOR_METRICS
 from webapp import payloads
 from webapp.auth.permissions import ROLES
@@ -14,6 +22,8 @@ def test_every_word_of_the_kernel_has_words_for_people() -> None:
     assert set(WORDS["activity"]) == {item.value for item in Activity}
     assert set(WORDS["reason"]) == {item.value for item in Reason}
     assert set(WORDS["remedy"]) <= set(WORDS["reason"])
+    assert set(WORDS["task"]) == {item.value for item in TaskKind}
+    assert set(WORDS["task_state"]) == {item.value for item in TaskState}
     assert set(WORDS["host_state"]) == {*(item.value for item in HypervisorState), "off"}
     assert set(WORDS["host_wish"]) == {item.value for item in HypervisorDesired}
     assert set(ROLE_NAMES) == set(ROLES)

@@ -52,6 +52,12 @@ const FORMATS = {
     return value < 1024 ? `${value} MiB` : `${Math.round((value / 1024) * 10) / 10} GiB`;
   },
   bytes: sayBytes,
+  duration: (value) => {
+    if (typeof value !== "number") return "";
+    const minutes = Math.round(value / 60);
+    if (value < 60) return `${Math.round(value)} s`;
+    return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  },
   ms: (value) => (typeof value === "number" ? `${Math.round(value)} ms` : ""),
   words: (value) => (Array.isArray(value) ? value.join(", ") : ""),
 };

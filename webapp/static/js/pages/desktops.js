@@ -22,6 +22,31 @@ for (const payload of JSON.parse(document.getElementById("desktops-data").textCo
 
 const filter = installFilter(payloads, cards);
 
+// Work on the disks of a desktop, under way or waiting: shown on its card.
+const work = new Map();
+
+function workOn(payload) {
+  const open = [...work.values()].filter((task) => task.target === payload.id);
+  return open.find((task) => task.observed.state === "running") ?? open[0] ?? null;
+}
+
+function showWork(target) {
+  const payload = payloads.get(target);
+  if (payload && cards.has(target)) fill(cards.get(target), { ...payload, task: workOn(payload) });
+}
+
+function changeWork(task) {
+  if (task.is_open) work.set(task.id, task);
+  else work.delete(task.id);
+  showWork(task.target);
+}
+
+function removeWork(id) {
+  const target = work.get(id)?.target;
+  work.delete(id);
+  if (target) showWork(target);
+}
+
 const isBefore = (a, b) => {
   const [left, right] = [a.name.toLowerCase(), b.name.toLowerCase()];
   return left === right ? a.id < b.id : left < right;
@@ -44,7 +69,7 @@ function placeCard(card, payload) {
 }
 
 function addCard(payload) {
-  const card = makeFromTemplate("desktop-card", payload);
+  const card = makeFromTemplate("desktop-card", { ...payload, task: workOn(payload) });
   cards.set(payload.id, card);
   placeCard(card, payload);
   thumbnails.add(card);
@@ -55,7 +80,7 @@ function change(payload) {
   payloads.set(payload.id, payload);
   const card = cards.get(payload.id);
   if (card) {
-    fill(card, payload);
+    fill(card, { ...payload, task: workOn(payload) });
     if (before.name !== payload.name) placeCard(card, payload);
   } else {
     addCard(payload);
@@ -93,6 +118,12 @@ const socket = connectLive({
   "desktops.list": ({ items }) => replaceAll(items),
   "desktop.changed": change,
   "desktop.removed": ({ id }) => remove(id),
+  "tasks.list": ({ items }) => {
+    for (const id of [...work.keys()]) removeWork(id);
+    items.forEach(changeWork);
+  },
+  "task.changed": changeWork,
+  "task.removed": ({ id }) => removeWork(id),
   "thumbnail.changed": ({ id, url, at }) => {
     const payload = payloads.get(id);
     if (payload) change({ ...payload, thumbnail_url: url, thumbnail_at: at });

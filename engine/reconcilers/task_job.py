@@ -1,0 +1,270 @@
+"""What every kind of work on disks needs: the target, a host that works on its disks, the disks
+held, the ledger written, and what was cut off brought to one of its two ends.
+
+A record of the ledger says what is about to happen to its file before it does:
+
+    replacing {token, task}   a finished copy takes the disk's place: goes forward
+    moving {to, task}         a copy is being made elsewhere: goes back, the copy is removed
+    moved_from path           the copy is the disk now: goes forward, the old file is removed
+
+so `settle` can finish or undo it whoever comes next. Used by the task reconcilers.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from db import observed as door
+from db import queries
+from db.states import Observed, Reason
+from db.taskcheck import Args, Order
+from engine.decisions import is_wished_away, observed_of, recorded_host
+from engine.errors import EngineError, HostLost, Terminal
+from engine.executor import task_lane
+from engine.reconcilers import Context
+from engine.reconcilers.disk_places import (
+    DiskSite,
+    all_paths,
+    find_work_site,
+    prove_storage,
+)
+from engine.reconcilers.domain_facts import Elsewhere, Reading, read
+from engine.reconcilers.task_progress import Progress
+from engine.storage.paths import check_disk_path, split_disk_path
+from engine.storage.work import DiskWork, Watch
+
+A = TypeVar("A", bound=Args)
+
+TASKS_AT_ONCE = 2
+"""On one host. Its lane has more workers, so that those that wait do not stand in it."""
+
+
+class Waiting(Exception):
+    """Something else has to change first; one of the topics, or the target's row, tells."""
+
+    def __init__(self, reason: Reason, message: str, topics: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.reason, self.message, self.topics = reason, message, topics
+
+
+@dataclass(frozen=True)
+class Result:
+    message: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Slots:
+    """So many tasks at once on each host; the others wait where they can be cancelled, not in the
+    lane.
+    """
+
+    def __init__(self, fire: Callable[[str], None]) -> None:
+        self._fire = fire
+        self._lock = threading.Lock()
+        self._taken: Counter[str] = Counter()
+
+    @contextmanager
+    def take(self, host: str) -> Iterator[None]:
+        """Raises Waiting where none is free."""
+        with self._lock:
+            if self._taken[host] >= TASKS_AT_ONCE:
+                raise Waiting(
+                    Reason.WAITING_ITS_TURN,
+                    f"{TASKS_AT_ONCE} other tasks run on {host}: it begins when one ends.",
+                    (f"task-slot/{host}",),
+                )
+            self._taken[host] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._taken[host] -= 1
+            self._fire(f"task-slot/{host}")
+
+
+class Job:
+    """One order being carried out."""
+
+    def __init__(
+        self, context: Context, order: Order, lane: str, progress: Progress, slots: Slots
+    ) -> None:
+        self.c, self.order, self.lane = context, order, lane
+        self.progress, self.slots = progress, slots
+
+    def args(self, model: type[A]) -> A:
+        """The order's arguments, which are of this kind's model."""
+        if not isinstance(self.order.args, model):
+            raise TypeError(f"{self.order.kind} has other arguments than {model.__name__}")
+        return self.order.args
+
+    @property
+    def watch(self) -> Watch:
+        return Watch(self.progress.hear, self.is_stopped)
+
+    def is_stopped(self) -> bool:
+        """It was cancelled, or its row is gone."""
+        row = self.c.watcher.tasks.get(self.order.id)
+        desired = row.get("desired") if row else None
+        return row is None or (isinstance(desired, Mapping) and desired.get("state") == "cancelled")
+
+    def read_target(self) -> Reading:
+        reading = read(self.c, self.order.target)
+        if reading is None:
+            raise Terminal(
+                Reason.TARGET_GONE, "What it is to work on is not there (any more).", step="target"
+            )
+        if is_wished_away(reading.row) or any(
+            record.get("state") == "deleting" for record in reading.records
+        ):
+            raise Terminal(Reason.TARGET_GONE, "What it is to work on is being deleted.")
+        return reading
+
+    def require_turn(self, domain_id: str) -> None:
+        """One task at a time for a domain, the begun one first."""
+        other = self.c.watcher.tasks.running_on(domain_id, but=self.order.id)
+        if other is not None:
+            raise Waiting(
+                Reason.WORKED_ON,
+                f"Another task works on its disks ({other.get('kind')}).",
+                (f"task/{domain_id}",),
+            )
+
+    def require_site(self, reading: Reading, also: Iterable[str] = ()) -> DiskSite:
+        """A host for all of its disks, once we are in its lane for tasks. Raises Elsewhere."""
+        site, problem = find_work_site(self.c, reading.row, reading.records, also)
+        if site is None:
+            raise Waiting(Reason.NO_DISK_HOST, problem or "It has no disks.", ("disk-host",))
+        if self.lane != task_lane(site.unit.id):
+            raise Elsewhere(task_lane(site.unit.id))
+        self.progress.host = site.unit.id
+        return site
+
+    def work_on(self, site: DiskSite) -> DiskWork:
+        return DiskWork(site.unit.ssh, self.c.installation)
+
+    def place_of(self, reading: Reading, record: Mapping[str, Any], path: Any = None) -> str:
+        """The record's path (or another that it names), proved to be this domain's own and inside
+        the pool.
+        """
+        pool = self.c.watcher.pools.get(record.get("pool") or "default")
+        text = str(record.get("path") if path is None else path)
+        return check_disk_path(text, reading.id, all_paths(pool)).path
+
+    def prove(self, site: DiskSite, paths: Iterable[str]) -> None:
+        for pool_path in sorted({split_disk_path(path).pool_path for path in paths}):
+            prove_storage(self.c, DiskSite(site.pool, pool_path, site.unit), make=False)
+
+    def record(self, record: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
+        """Write a record of the ledger. A change to None takes the key out."""
+        self.c.lease.check()
+        value = {**record, **changes, "at": self.c.now()}
+        for key in ("replacing", "moving", "moved_from"):
+            if value.get(key) is None:
+                value.pop(key, None)
+        door.put_record(self.c.database, "disks", value, epoch=self.c.lease.epoch)
+        return value
+
+    @contextmanager
+    def holding(self, own: str, *shared: str) -> Iterator[None]:
+        with ExitStack() as stack:
+            stack.enter_context(self.c.disk_locks.hold(own, dict.fromkeys(shared)))
+            yield
+
+
+def chain_of(reading: Reading) -> list[str]:
+    """The domains that its disks are based on, as the ledger knows them."""
+    backings = [str(record["backing"]) for record in reading.records if record.get("backing")]
+    return [split_disk_path(path).domain_id for path in backings]
+
+
+def require_stopped(context: Context, reading: Reading) -> None:
+    """Raises Waiting. What is seen and what is recorded both count; the disks are held, so it
+    cannot start after this look.
+    """
+    observed = observed_of(reading.row)
+    host = recorded_host(observed, reading.last_host)
+    hosts = [host] if host else [unit.id for unit in context.units.seen(reading.id)]
+    name = reading.row.get("name")
+    if hosts:
+        raise Waiting(
+            Reason.NOT_STOPPED,
+            f"{name!r} is in use on {hosts[0]}: the work begins once it is stopped.",
+        )
+    ready = reading.made and len(reading.made) == len(reading.records)
+    if not ready or observed.get("state") == Observed.ABSENT:
+        raise Waiting(Reason.PARENT_NOT_READY, f"The disks of {name!r} are not made yet.")
+
+
+def settle(job: Job) -> None:
+    """Bring what this task had begun to one of its two ends. Harmless where nothing was begun. A
+    host that is not there is no reason to keep a cancelled task: whoever works on these disks next
+    settles it.
+    """
+    reading = read(job.c, job.order.target)
+    into = read(job.c, job.order.into) if job.order.into else None
+    for one in (reading, into):
+        if one is None or not one.records:
+            continue
+        site, _ = find_work_site(job.c, one.row, one.records, ())
+        if site is None:
+            continue
+        if job.lane != task_lane(site.unit.id):
+            raise Elsewhere(task_lane(site.unit.id))
+        with job.holding(one.id):
+            try:
+                work = job.work_on(site)
+                settle_records(job, one, work, site)
+                for record in one.records:
+                    work.discard(job.place_of(one, record))
+            except HostLost:
+                continue
+
+
+def settle_records(job: Job, reading: Reading, work: DiskWork, site: DiskSite) -> None:
+    """The disks are held and `reading` was read since."""
+    job.prove(site, [job.place_of(reading, record) for record in reading.records])
+    settled = []
+    for record in reading.records:
+        path = job.place_of(reading, record)
+        if record.get("moved_from"):
+            work.delete(job.place_of(reading, record, record["moved_from"]))
+            record = job.record(record, moved_from=None)
+        if isinstance(record.get("moving"), Mapping):
+            work.delete(job.place_of(reading, record, record["moving"].get("to")))
+            record = job.record(record, moving=None)
+        if isinstance(record.get("replacing"), Mapping):
+            record = _settle_replacing(job, work, path, record)
+        settled.append(record)
+    reading.records = settled
+
+
+def _settle_replacing(
+    job: Job, work: DiskWork, path: str, record: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A copy of another task may be older than the disk: only our own goes forward."""
+    mark = record["replacing"]
+    if mark.get("task") == job.order.id and isinstance(mark.get("token"), str):
+        try:
+            facts = work.replace(path, mark["token"])
+            return job.record(
+                record, replacing=None, backing=facts.backing, size=facts.virtual_size
+            )
+        except EngineError as error:
+            if error.reason != Reason.IN_USE:
+                raise
+    work.discard(path)
+    facts_now = work.look(path)
+    if facts_now is None:
+        return job.record(record, replacing=None)
+    return job.record(
+        record, replacing=None, backing=facts_now.backing, size=facts_now.virtual_size
+    )
+
+
+def count_children(job: Job, reading: Reading) -> int:
+    return len(queries.list_wishes_of_children(job.c.database, reading.id))

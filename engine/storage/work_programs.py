@@ -1,0 +1,91 @@
+"""The shell programs of the work on disks. Constant texts: values come as "$1", "$2" …
+
+A new file is made under a name of its own beside its final one, and nothing else changes; a program
+of its own then publishes it, so between the two the engine compares, asks its lease, and writes
+down what it is about to do. Each is safe to be cut off and done again. Used by engine.storage.work
+alone; engine.storage.programs has the others and the common beginning.
+"""
+
+from __future__ import annotations
+
+from engine.storage.programs import PLACE
+
+NO_SPACE = 89
+STALE = 90
+EXISTS = 91
+
+COPY = (
+    PLACE
+    + """
+lock=$1 new=$2 need=$3; shift 3
+umask 077
+give_up() {
+  rm -f -- "$new"
+  rmdir -- "$folder" 2>/dev/null
+  [ -e "$final" ] || rm -f -- "$lock"
+  exit "$1"
+}
+[ -d "$folder" ] || mkdir -m 0711 -- "$folder" || give_up "$?"
+rm -f -- "$folder/.$disk".*.part
+free=$(df --output=avail -B1 -- "$folder" | tail -n 1) || give_up "$?"
+[ "$free" -ge "$need" ] || { printf '%s\\n' "$free" >&2; give_up 89; }
+"$@" || give_up "$?"
+sync -- "$new" || give_up "$?"
+exec qemu-img info -f qcow2 --output=json -- "$new"
+"""
+)
+"""… LOCK NEW BYTES-NEEDED MAKE-COMMAND…"""
+
+REPLACE = (
+    PLACE
+    + """
+new=$1
+[ -f "$final" ] || exit 84
+if [ -f "$new" ]; then
+  answer=$(qemu-img info -f qcow2 -- "$final" 2>&1) ||
+    case $answer in *lock*) printf '%s\\n' "$answer" >&2; exit 86 ;; esac
+  if [ -n "$(find "$final" -newer "$new")" ]; then rm -f -- "$new"; exit 90; fi
+  mv -fT -- "$new" "$final" || exit
+  sync -- "$folder"
+fi
+exec qemu-img info -f qcow2 -U --output=json -- "$final"
+"""
+)
+"""… NEW. Done again it finds NEW gone and says what is there. A disk that was written to since the
+copy was made is not replaced: the copy goes.
+"""
+
+PUBLISH = (
+    PLACE
+    + """
+new=$1 beside=$2
+umask 077
+if [ -f "$beside/nvram.fd" ] && [ ! -e "$folder/nvram.fd" ]; then
+  cp -- "$beside/nvram.fd" "$folder/.nvram.part" && sync -- "$folder/.nvram.part" || exit
+  mv -fT -- "$folder/.nvram.part" "$folder/nvram.fd" || exit
+fi
+ln -T -- "$new" "$final" || exit 91
+rm -f -- "$new"
+sync -- "$folder"
+exec qemu-img info -f qcow2 -U --output=json -- "$final"
+"""
+)
+"""… NEW FOLDER-OF-THE-ORIGINAL-OR-EMPTY. UEFI's variables go with the disks."""
+
+DISCARD = (
+    PLACE
+    + """
+rm -f -- "$folder/.$disk".*.part "$folder/.nvram.part"
+rmdir -- "$folder" 2>/dev/null
+exit 0
+"""
+)
+
+TOUCH = (
+    PLACE
+    + """
+[ -f "$final" ] || exit 84
+exec "$@"
+"""
+)
+"""… COMMAND that changes nothing but the disk itself"""

@@ -1,0 +1,159 @@
+"""Work on disks over the API: who may order what, what is refused and why, who sees what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from db.connection import r
+from db.states import TARGETS_DOMAIN, TaskKind
+from tests.webapp.conftest import Api, Rows
+from webapp.api.requests import NewTask
+
+ARGS: dict[str, dict[str, Any]] = {
+    "resize": {"size_gib": 20.0},
+    "move": {"path": "/isard/groups2"},
+    "convert": {"compress": True},
+}
+
+
+def path_of(row: dict[str, Any]) -> str:
+    return f"/{row['kind']}s/{row['id']}/tasks"
+
+
+def test_an_owner_orders_and_the_row_says_all_of_it(ana: Api, rows: Rows) -> None:
+    desktop = rows.desktop("ana")
+    answer = ana("POST", path_of(desktop), {"kind": "resize", "args": {"size_gib": 20}})
+    assert answer.status_code == 202
+    task = answer.json
+    assert answer.headers["Location"].endswith(f"/api/v1/tasks/{task['id']}")
+    row = rows.get(task["id"], "tasks")
+    assert (row["kind"], row["target"], row["args"]) == (
+        "resize",
+        desktop["id"],
+        {"size_gib": 20},
+    )
+    assert row["desired"]["state"] == "done"
+    assert (row["user"], row["owner"], row["name"]) == ("ana", "ana", desktop["name"])
+    assert task["observed"]["state"] == "queued"
+    assert task["can_cancel"] is True
+    assert rows.count("events", what="task.resize", who="user/ana") == 1
+
+
+@pytest.mark.parametrize("kind", ["move", "convert"])
+def test_how_the_storage_is_used_is_for_administrators(
+    ana: Api, root: Api, rows: Rows, kind: str
+) -> None:
+    desktop = rows.desktop("ana")
+    body = {"kind": kind, "args": ARGS[kind]}
+    assert ana("POST", path_of(desktop), body).status_code == 403
+    assert root("POST", path_of(desktop), body).status_code == 202
+    assert rows.count("tasks", target=desktop["id"]) == 1
+
+
+def test_what_one_does_not_see_is_not_there(ana: Api, ben: Api, rows: Rows) -> None:
+    desktop, hidden = rows.desktop("ben"), rows.template(shared=False)
+    body = {"kind": "verify"}
+    assert ana("POST", path_of(desktop), body).status_code == 404
+    assert ana("POST", path_of(hidden), body).status_code == 404
+    assert ana("POST", path_of(rows.template()), body).status_code == 403
+    task = ben("POST", path_of(desktop), body).json
+    for method in ("GET", "DELETE"):
+        assert ana(method, f"/tasks/{task['id']}").status_code == 404
+    assert ana("GET", "/tasks").json["items"] == []
+    assert len(ben("GET", "/tasks").json["items"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"kind": "resize"}, "args.size_gib"),
+        ({"kind": "resize", "args": {"size_gib": -1}}, "args.size_gib"),
+        ({"kind": "resize", "args": {"size_gib": 501}}, "args.size_gib"),
+        ({"kind": "sparsify", "args": {"disk": "../x"}}, "args.disk"),
+        ({"kind": "flatten", "args": {"disk": "$(id)"}}, "args.disk"),
+        ({"kind": "verify", "args": {"repair": "yes"}}, "args.repair"),
+        ({"kind": "verify", "args": {"fix": True}}, "args.fix"),
+        ({"kind": "erase"}, "kind"),
+        ({"kind": "verify", "path": "/"}, "path"),
+    ],
+)
+def test_odd_orders_are_refused_by_field(
+    ana: Api, rows: Rows, body: dict[str, Any], field: str
+) -> None:
+    answer = ana("POST", path_of(rows.desktop("ana")), body)
+    assert (answer.status_code, answer.json["field"]) == (422, field)
+    assert rows.count("tasks") == 0
+
+
+def test_what_cannot_be_now_is_refused_with_a_reason(ana: Api, rows: Rows) -> None:
+    running, new = rows.running("ana"), rows.desktop("ana")
+    rows.observe(new["id"])
+    answer = ana("POST", path_of(running), {"kind": "verify"})
+    assert (answer.status_code, answer.json["reason"]) == (409, "NotStopped")
+    answer = ana("POST", path_of(new), {"kind": "flatten"})
+    assert (answer.status_code, answer.json["reason"]) == (409, "NotReady")
+    ana("DELETE", f"/desktops/{running['id']}")
+    answer = ana("POST", path_of(running), {"kind": "flatten"})
+    assert (answer.status_code, answer.json["reason"]) == (409, "BeingDeleted")
+
+
+def test_a_task_is_cancelled_by_who_ordered_it(ana: Api, root: Api, rows: Rows) -> None:
+    desktop = rows.desktop("ana")
+    body = {"kind": "convert", "args": {"compress": True}}
+    theirs = root("POST", path_of(desktop), body).json["id"]
+    seen = ana("GET", f"/tasks/{theirs}").json
+    assert (seen["can_cancel"], seen["observed"]["state"]) == (False, "queued")
+    assert ana("DELETE", f"/tasks/{theirs}").status_code == 403
+    own = ana("POST", path_of(desktop), {"kind": "flatten"}).json["id"]
+    answer = ana("DELETE", f"/tasks/{own}")
+    assert (answer.status_code, answer.json["can_cancel"]) == (202, False)
+    assert rows.get(own, "tasks")["desired"]["state"] == "cancelled"
+    rows.observe(theirs, "tasks", state="done")
+    assert root("DELETE", f"/tasks/{theirs}").status_code == 202
+    assert rows.get(theirs, "tasks")["desired"]["state"] == "done"
+
+
+def test_paths_commands_and_hosts_are_for_administrators(ana: Api, root: Api, rows: Rows) -> None:
+    desktop = rows.desktop("ana")
+    body = {"kind": "move", "args": {"path": "/isard/groups2"}}
+    task = root("POST", path_of(desktop), body).json["id"]
+    failure = {"command": "qemu-img convert /isard/x", "answer": "no"}
+    rows.observe(
+        task,
+        "tasks",
+        state="failed",
+        message="The disk /isard/groups/x/disk0.qcow2 is not there.",
+        hypervisor="host-a",
+        failure=failure,
+        result={"disks": [{"id": "disk0", "path": "/isard/groups2"}], "ok": False},
+    )
+    for api, shown in ((ana, False), (root, True)):
+        text = api("GET", f"/tasks/{task}").get_data(as_text=True)
+        assert ("/isard" in text) is shown
+        assert ("host-a" in text) is shown
+
+
+def test_rows_that_scripts_wrote_are_shown_whatever_they_hold(root: Api, rows: Rows) -> None:
+    odd: list[Any] = [None, 7, "x", ["y"], {"z": {"deep": 1}}]
+    for at, value in enumerate(odd):
+        keys = ("kind", "target", "args", "desired", "observed", "user", "created_at", "name")
+        rows.put("tasks", {"id": f"odd-{at}", **dict.fromkeys(keys, value)})
+    rows.put("tasks", {"id": "bare"})
+    items = root("GET", "/tasks").json["items"]
+    assert len(items) == len(odd) + 1
+    assert all(item["problem"] for item in items)
+
+
+def test_open_tasks_come_first_then_the_newest(root: Api, rows: Rows) -> None:
+    for at, state in enumerate(["done", "running", "failed", "queued"]):
+        row = {"id": f"t{at}", "kind": "verify", "created_at": r.epoch_time(at), "args": {}}
+        rows.put("tasks", {**row, "observed": {"state": state}})
+    assert [item["id"] for item in root("GET", "/tasks").json["items"]] == ["t3", "t1", "t2", "t0"]
+
+
+def test_every_kind_can_be_asked_for() -> None:
+    kinds = set(NewTask.model_json_schema()["properties"]["kind"]["enum"])
+    assert kinds == {kind.value for kind in TARGETS_DOMAIN}
+    assert TaskKind.IMPORT not in TARGETS_DOMAIN
