@@ -21,7 +21,8 @@ from typing import Any, Final
 
 import orjson
 
-from db.embedded.errors import QueryLogicError
+from db.embedded.errors import QueryLogicError, ResourceLimitError
+from db.embedded.weight import MOST_WRITTEN, check_weight
 from db.embedded.zones import clean_zone
 
 Datum = Any
@@ -106,6 +107,11 @@ def number(value: float) -> int | float:
 
 def equal(a: Datum, b: Datum) -> bool:
     """ReQL equality: as Python's, except that true is not 1."""
+    if type(a) is list or type(a) is dict:
+        if type(a) is not type(b):
+            return False
+        check_weight(a)
+        check_weight(b)
     return bool(a == b) and _same_kinds(a, b)
 
 
@@ -140,7 +146,7 @@ def _encode_nested(value: Datum) -> bytes:
         return b"\x80" + _escape(value.encode("utf-8", "surrogatepass"))
     if kind is bytes:
         return b"\x60" + _escape(value)
-    return order_key(value)
+    return _ENCODERS[kind](value)
 
 
 def _encode_object(value: dict[str, Datum]) -> bytes:
@@ -169,7 +175,10 @@ _ENCODERS: Final[dict[type, Callable[[Any], bytes]]] = {
 
 def order_key(value: Datum) -> bytes:
     """Bytes that compare as the data do; equal bytes exactly for equal data."""
-    return _ENCODERS[type(value)](value)
+    kind = type(value)
+    if kind is list or kind is dict:
+        check_weight(value)
+    return _ENCODERS[kind](value)
 
 
 def compare(a: Datum, b: Datum) -> int:
@@ -199,6 +208,7 @@ def _pseudo_type(value: Any) -> dict[str, Datum]:
 
 def to_json(value: Datum) -> bytes:
     """Compact JSON with sorted keys, pseudo-types in their wire form."""
+    check_weight(value, MOST_WRITTEN)
     try:
         return orjson.dumps(value, default=_pseudo_type, option=orjson.OPT_SORT_KEYS)
     except orjson.JSONEncodeError as fault:
@@ -328,17 +338,22 @@ def number_text(value: float) -> str:
 
 def json_text(value: Datum) -> str:
     """The text that to_json_string and coerce_to("string") make."""
+    check_weight(value)
+    return _json_text(value)
+
+
+def _json_text(value: Datum) -> str:
     kind = type(value)
     if kind is float:
         return number_text(value)
     if kind is dict:
         return (
-            "{" + ",".join(f"{_quote(key)}:{json_text(value[key])}" for key in sorted(value)) + "}"
+            "{" + ",".join(f"{_quote(key)}:{_json_text(value[key])}" for key in sorted(value)) + "}"
         )
     if kind is list:
-        return "[" + ",".join(map(json_text, value)) + "]"
+        return "[" + ",".join(map(_json_text, value)) + "]"
     if kind in (Time, bytes, Bound):
-        return json_text(_pseudo_type(value))
+        return _json_text(_pseudo_type(value))
     return _quote(value)
 
 
@@ -346,20 +361,28 @@ def _quote(value: Datum) -> str:
     return orjson.dumps(value).decode()
 
 
-def pretty(value: Datum, depth: int = 0) -> str:
+def pretty(value: Datum) -> str:
     """The indented JSON that error messages quote."""
+    try:
+        check_weight(value)
+    except ResourceLimitError:
+        return f"({type_name(value)} too large to be shown)"
+    return _pretty(value, 0)
+
+
+def _pretty(value: Datum, depth: int) -> str:
     if type(value) in (Time, bytes):
         value = _pseudo_type(value)
     inside = "\n" + "\t" * (depth + 1)
     if type(value) is dict and value:
-        parts = (f"{_quote(key)}:\t{pretty(value[key], depth + 1)}" for key in sorted(value))
+        parts = (f"{_quote(key)}:\t{_pretty(value[key], depth + 1)}" for key in sorted(value))
         return "{" + inside + ("," + inside).join(parts) + inside[:-1] + "}"
     if type(value) is list and value:
-        parts = (pretty(item, depth + 1) for item in value)
+        parts = (_pretty(item, depth + 1) for item in value)
         return "[" + inside + ("," + inside).join(parts) + inside[:-1] + "]"
     if type(value) is Bound:
         return str(value.name)
-    return json_text(value)
+    return _json_text(value)
 
 
 def shorten(text: str, limit: int = 300) -> str:

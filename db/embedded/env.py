@@ -16,11 +16,12 @@ from greenlet import getcurrent
 
 from db.embedded.datum import Time
 from db.embedded.errors import (
-    InternalError,
     OpFailedError,
     QueryInterrupted,
+    QueryLogicError,
     ResourceLimitError,
 )
+from db.embedded.memory import resident_bytes
 
 if TYPE_CHECKING:
     from db.embedded.catalog import Catalog
@@ -31,14 +32,16 @@ T = TypeVar("T")
 TICKS_PER_LOOK = 256
 DEFAULT_ARRAY_LIMIT = 100_000
 MOST_SECONDS = 300.0  # of evaluation, waiting not counted
+MOST_BYTES = 512 * 1024 * 1024  # by which the process grows while the query runs
+MOST_LOOKS = 400  # of a function without a server (of an index, a write hook) for one document
 
 
 class Env:
     """The state of one query while it runs."""
 
     __slots__ = (
-        "_server", "array_limit", "idle", "now", "params", "runopts", "seconds_left", "stopped",
-        "ticks", "user",
+        "_server", "array_limit", "bytes_left", "idle", "looks_left", "now", "params", "resident",
+        "runopts", "seconds_left", "stopped", "ticks", "user",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +58,9 @@ class Env:
         self.array_limit = self.runopts.get("array_limit", DEFAULT_ARRAY_LIMIT)
         self.now = Time(round(time.time(), 3))
         self.seconds_left = MOST_SECONDS
+        self.bytes_left = MOST_BYTES
+        self.resident = 0  # the memory of the process when this query's turn began; 0: not known
+        self.looks_left = MOST_LOOKS
         self.ticks = TICKS_PER_LOOK
         self.stopped = False
         self.idle: Callable[[], Any] | None = None  # how a feed waits; set by the session
@@ -62,7 +68,7 @@ class Env:
     @property
     def server(self) -> Server:
         if self._server is None:
-            raise InternalError("This function has no access to tables.")
+            raise QueryLogicError("Global options and stored functions cannot use tables.")
         return self._server
 
     @property
@@ -79,12 +85,29 @@ class Env:
 
     def _look(self) -> None:
         self.ticks = TICKS_PER_LOOK
-        if self._server is not None:
-            self.seconds_left -= self._server.loop.yield_slice()
-            if self.seconds_left < 0:
-                raise ResourceLimitError(f"Query took more than {MOST_SECONDS:g} s to evaluate.")
+        if self._server is None:
+            self.looks_left -= 1
+            if self.looks_left < 0:
+                raise ResourceLimitError("The function takes too long for one document.")
+            return
+        self._measure()
+        used_s = self._server.loop.yield_slice()
+        if used_s:
+            self.seconds_left -= used_s
+            self.resident = resident_bytes()
         if self.stopped:
             raise QueryInterrupted
+        if self.seconds_left < 0:
+            raise ResourceLimitError(f"Query took more than {MOST_SECONDS:g} s to evaluate.")
+
+    def _measure(self) -> None:
+        """Count what the process has grown by since this query's turn began."""
+        resident = resident_bytes()
+        if self.resident:
+            self.bytes_left = min(MOST_BYTES, self.bytes_left - resident + self.resident)
+        self.resident = resident
+        if self.bytes_left < 0:
+            raise ResourceLimitError(f"Query used more than {MOST_BYTES >> 20} MiB of memory.")
 
     def ticking(self, rows: Iterable[T]) -> Iterator[T]:
         """The same rows, with a tick for each."""

@@ -13,6 +13,7 @@ import orjson
 from db.embedded.datum import DATUM_TYPES, Datum, Time, to_json
 from db.embedded.errors import QueryLogicError
 from db.embedded.nodes import ARGS, FUNC, MAKE_ARRAY, VAR, Frame, Scope
+from db.embedded.weight import check_weight
 
 
 def freeze_function(raw: Any, scope: Scope, frame: Frame) -> Any:
@@ -31,6 +32,7 @@ def _freeze(raw: Any, free: dict[int, int], frame: Frame) -> Any:
         value = frame[free[args[0]]]
         if type(value) not in DATUM_TYPES:
             raise QueryLogicError("A stored function can only use data from around it.")
+        check_weight(value)
         return as_term(value)
     if code == FUNC and free:
         own = args[0][1] if type(args[0]) is list else []

@@ -13,7 +13,7 @@ from sortedcontainers import SortedList
 
 from db.embedded.compiler import compile_query
 from db.embedded.datum import Datum, order_key
-from db.embedded.env import Env
+from db.embedded.env import MOST_LOOKS, Env
 from db.embedded.errors import ReqlError
 from db.embedded.keys import INDEXABLE, all_indexable
 
@@ -28,11 +28,12 @@ class Index:
         self.ready = True
         self.buckets: dict[bytes, dict[bytes, int]] = {}
         self._sorted: SortedList | None = None
-        function = compile_query(config["function"]).run([Env()])
-        self.value_of = function.unary
+        self._env = Env()
+        self.value_of = compile_query(config["function"]).run([self._env]).unary
 
     def keys_of(self, document: Datum) -> list[bytes]:
         """The index keys of a document; none where the function fails or yields no key."""
+        self._env.looks_left = MOST_LOOKS
         try:
             value = self.value_of(document)
         except ReqlError:
@@ -45,7 +46,7 @@ class Index:
     def _key(self, value: Datum) -> bytes | None:
         try:
             key = order_key(value)
-        except KeyError:
+        except (KeyError, ReqlError):
             return None
         if key[0] not in INDEXABLE or (key[0] == 0x10 and not all_indexable(value)):
             return None

@@ -8,6 +8,7 @@ value removes the field. Used by the document terms and the write terms.
 from __future__ import annotations
 
 from db.embedded.datum import Datum
+from db.embedded.weight import check_weight
 
 
 def is_literal(value: Datum) -> bool:
@@ -18,6 +19,11 @@ def merge_datum(old: Datum, new: Datum) -> Datum:
     """The old value with the new one merged into it."""
     if type(new) is not dict:
         return new
+    check_weight(new)
+    return _merge(old, new)
+
+
+def _merge(old: Datum, new: dict[str, Datum]) -> Datum:
     if "$reql_type$" in new and is_literal(new):
         return strip_literals(new.get("value"))
     if type(old) is not dict:
@@ -32,7 +38,7 @@ def merge_datum(old: Datum, new: Datum) -> Datum:
             else:
                 made.pop(key, None)
         else:
-            made[key] = merge_datum(made.get(key), value)
+            made[key] = _merge(made.get(key), value)
     return made
 
 

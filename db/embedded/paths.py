@@ -12,6 +12,7 @@ from typing import Any
 
 from db.embedded.datum import Datum, pretty
 from db.embedded.errors import QueryLogicError
+from db.embedded.weight import check_weight
 
 
 class _Mismatch(Exception):
@@ -27,6 +28,7 @@ class Pattern:
         self.whole: list[str] = []
         self.nested: list[tuple[str, Pattern]] = []
         for part in parts:
+            check_weight(part)
             self._add(part)
 
     def _add(self, part: Datum) -> None:

@@ -16,7 +16,7 @@ from sortedcontainers import SortedList
 
 from db.embedded.compiler import compile_query
 from db.embedded.datum import Datum, to_json
-from db.embedded.env import Env
+from db.embedded.env import MOST_LOOKS, Env
 from db.embedded.errors import OpFailedError, QueryLogicError, ReqlError
 from db.embedded.index import Index
 from db.embedded.keys import walk
@@ -75,7 +75,7 @@ class Table:
                 self.indexes[name] = Index(name, settings)
                 self._fill(self.indexes[name])
         hook = config.get("write_hook")
-        self.write_hook = compile_query(hook["function"]).run([Env()]).call if hook else None
+        self.write_hook = _write_hook(hook["function"]) if hook else None
 
     def _fill(self, index: Index) -> None:
         for key, document in self.documents.items():
@@ -197,6 +197,17 @@ class Table:
             for change in changes:
                 for follower in list(self.key_followers.get(change.key, ())):
                     follower.take([change])
+
+
+def _write_hook(term: Any) -> Callable[..., Any]:
+    env = Env()
+    function = compile_query(term).run([env])
+
+    def call(context: Datum, old: Datum, new: Datum) -> Any:
+        env.looks_left = MOST_LOOKS
+        return function.call(context, old, new)
+
+    return call
 
 
 class MemoryTable(Table):

@@ -35,7 +35,7 @@ def prepare(raw: Any) -> tuple[Node, list[Any]]:
     try:
         key = _key(raw, params, {})
         found = _kept.get(key)
-    except (_StandsAlone, IndexError, TypeError, RecursionError):
+    except (_StandsAlone, LookupError, TypeError, AttributeError, RecursionError):
         return compile_query(raw), []
     if found is None:
         found = compile_query(_template(raw, iter(range(len(params)))))

@@ -35,6 +35,7 @@ from db.embedded.values import (
     finite_rows_of,
     wrong_type,
 )
+from db.embedded.weight import check_weight
 
 _CHUNK: Final = 256
 COUNTS: Final = ("deleted", "errors", "inserted", "replaced", "skipped", "unchanged")
@@ -125,6 +126,7 @@ def _write_one(
         if new is not None:
             new = _checked(table, key, old, new)
             if env.array_limit > LONGEST_STORED_ARRAY:
+                check_weight(new)
                 _check_arrays(new)
         if outcome.hook is not None and not (old is None and new is None):
             new = _hooked(env, table, outcome.hook, old, new)
@@ -137,6 +139,7 @@ def _write_one(
         if key is None:
             key = key_from_value(new[table.primary_key])
         table.put(key, new, hard)
+        env.resident = 0  # what a table holds is not the query's
     except ReqlError as error:
         outcome.note("errors", old, old, error.message)
         return
