@@ -13,9 +13,44 @@ import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 MACHINE_NETWORK_FD = "ISARD_MACHINE_NETWORK_FD"
 CLONE_NEWNET = 0x40000000
+CLONE_NEWNS = 0x00020000
+MNT_DETACH = 2
+
+
+def make_root_real() -> None:
+    """Give this process's mount namespace, which must be its own, the root that the process has.
+
+    In a chroot they differ, and who enters a mount namespace finds himself at the namespace's root:
+    libvirt would furnish the private /dev of its guests outside, so that QEMU finds no /dev/null in
+    it and locks no disk. Needs root, one thread, and a mount point at /.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    ours = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        before = os.fstat(ours)
+        _checked(libc.setns(namespace, CLONE_NEWNS), "enter its own mounts")
+        if os.path.samestat(before, Path("/").stat()):
+            return
+        os.fchdir(ours)
+        # The old root comes to lie over the new one, and is taken away again.
+        _checked(libc.pivot_root(b".", b"."), "change the root")
+        _checked(libc.umount2(b".", MNT_DETACH), "leave the old root")
+        os.chroot(".")
+    finally:
+        os.chdir("/")
+        os.close(ours)
+        os.close(namespace)
+
+
+def _checked(result: int, what: str) -> None:
+    if result != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"cannot {what}: {os.strerror(error)}")
 
 
 def machine_network_fd() -> int | None:
@@ -27,9 +62,7 @@ def machine_network_fd() -> int | None:
 def enter_network(fd: int) -> None:
     """Move the calling thread into the network namespace behind `fd`. Needs root."""
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.setns(fd, CLONE_NEWNET) != 0:
-        error = ctypes.get_errno()
-        raise OSError(error, f"cannot enter the network namespace: {os.strerror(error)}")
+    _checked(libc.setns(fd, CLONE_NEWNET), "enter the network namespace")
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from hyper_image import accounts, guest_network
 from hyper_image.configuration import write
+from hyper_image.namespaces import make_root_real
 from hyper_image.settings import HostSettings
 
 # Folders of the host's own, kept in its data folder and seen at these paths.
@@ -42,6 +43,9 @@ def furnish(settings: HostSettings) -> bool:
     the outside.
     """
     os.umask(0o022)
+    cwd = Path.cwd()
+    make_root_real()
+    os.chdir(cwd)
     socket.sethostname(settings.id)
     open_up_ancestors(settings)
     renew_sysfs()

@@ -32,6 +32,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 40.0
 COMMAND_TIMEOUT_S = 60.0
+LINKS = "sshd(-session|-auth)?|libvirtd"
+"""What a connection to a host ends in; newer sshd are several programs."""
 ENTER_ALL = ("-m", "-n", "-u", "-p", "-i", "--root", "--wd=/")
 
 
@@ -144,10 +146,10 @@ class LabHost:
 
     def freeze(self) -> None:
         """Every process of the host stands still: a dead link, but nothing is closed."""
-        self.exec(["sh", "-c", "kill -STOP $(pgrep -x sshd) $(pgrep -x libvirtd)"])
+        self.exec(["pkill", "-STOP", "-x", LINKS])
 
     def thaw(self) -> None:
-        self.exec(["sh", "-c", "kill -CONT $(pgrep -x sshd) $(pgrep -x libvirtd)"])
+        self.exec(["pkill", "-CONT", "-x", LINKS])
 
     def crash(self) -> None:
         """Pull the plug: everything in the host dies at once, guests included."""
