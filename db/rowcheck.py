@@ -18,19 +18,39 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from db.sentences import explain, pattern
 from db.urls import URL_MAX, read_url
 
 NAME_MAX = 80
-SHA256 = r"^[0-9A-Fa-f]{64}$"
-SLUG = r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$"
-UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+SHA256 = pattern(r"^[0-9A-Fa-f]{64}$", "give 64 hexadecimal digits")
+SLUG = pattern(
+    r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$",
+    "use up to 64 plain letters, digits, dots, dashes and underscores, beginning and ending with a "
+    "letter or digit",
+)
+UUID = pattern(
+    r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
+    "it must be a UUID in small letters",
+)
 DISK_ID = r"^[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?$"
-MAC = r"^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$"
-PATH = r"^/[A-Za-z0-9._+@=/ -]*$"
-HOSTNAME = r"^[A-Za-z0-9](?:[A-Za-z0-9.:_-]{0,252})$"
-USER_NAME = r"^[a-z_][a-z0-9_-]{0,31}$"
+MAC = pattern(
+    r"^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$", "write it as six pairs of digits, as in 52:54:00:12:34:56"
+)
+PATH = pattern(
+    r"^/[A-Za-z0-9._+@=/ -]*$", "give a path that begins with / and has no unusual characters"
+)
+HOSTNAME = pattern(
+    r"^[A-Za-z0-9](?:[A-Za-z0-9.:_-]{0,252})$",
+    "give a name or an IP address alone, as in kvm-2.example or 192.168.0.114",
+)
+USER_NAME = pattern(
+    r"^[a-z_][a-z0-9_-]{0,31}$",
+    "give the name of a Linux user: small letters, digits, dashes and underscores",
+)
 FINGERPRINT = r"^SHA256:[A-Za-z0-9+/]{43}$"
 """Of an SSH host key, as ssh-keygen -l prints it."""
+
+NO_MARKUP = "the signs < and > and control characters cannot be used here"
 
 Slug = Annotated[str, StringConstraints(pattern=SLUG)]
 UuidText = Annotated[str, StringConstraints(pattern=UUID)]
@@ -39,11 +59,17 @@ Name = Annotated[
     # Names are shown and sent to hypervisors as text: no control characters and nothing that looks
     # like markup.
     StringConstraints(
-        strip_whitespace=True, min_length=1, max_length=NAME_MAX, pattern=r"^[^\x00-\x1f\x7f<>]+$"
+        strip_whitespace=True,
+        min_length=1,
+        max_length=NAME_MAX,
+        pattern=pattern(r"^[^\x00-\x1f\x7f<>]+$", NO_MARKUP),
     ),
 ]
 Description = Annotated[
-    str, StringConstraints(max_length=1000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f<>]*$")
+    str,
+    StringConstraints(
+        max_length=1000, pattern=pattern(r"^[^\x00-\x08\x0b-\x1f\x7f<>]*$", NO_MARKUP)
+    ),
 ]
 
 
@@ -333,7 +359,7 @@ def _check(model: type[_Row], row: dict[str, Any]) -> RowProblem | None:
     try:
         model.model_validate(row)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
+        first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])
-        return RowProblem(field or "row", first["msg"])
+        return RowProblem(field or "row", explain(first))
     return None

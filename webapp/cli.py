@@ -12,10 +12,10 @@ import getpass
 import secrets
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from db.connection import Database
 from db.errors import IsardError
+from webapp import hypervisor_cli
 from webapp.auth.permissions import ROLES
 from webapp.services import setup, users
 from webapp.settings import WebSettings
@@ -40,6 +40,8 @@ def main(argv: list[str] | None = None) -> int:
     except IsardError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
@@ -50,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(run=None)
     nouns = parser.add_subparsers(metavar="command")
     _user_commands(nouns.add_parser("user", help="people who log in"))
-    _hypervisor_commands(nouns.add_parser("hypervisor", help="hosts that run desktops"))
+    hypervisor_cli.add_commands(nouns.add_parser("hypervisor", help="hosts that run desktops"))
     _pool_commands(nouns.add_parser("pool", help="where disks are kept"))
     _template_commands(nouns.add_parser("template", help="what desktops are made from"))
     return parser
@@ -66,20 +68,6 @@ def _user_commands(noun: argparse.ArgumentParser) -> None:
     password.add_argument("name", metavar="NAME")
     password.add_argument("--password-stdin", action="store_true")
     _verb(verbs, "list", _list_users, "name, role and whether enabled")
-
-
-def _hypervisor_commands(noun: argparse.ArgumentParser) -> None:
-    verbs = noun.add_subparsers(required=True, metavar="verb")
-    add = _verb(verbs, "add", _add_hypervisor, "add a host, as the page would")
-    add.add_argument("id", metavar="ID")
-    add.add_argument("--hostname", required=True)
-    add.add_argument("--port", type=int, default=22)
-    add.add_argument("--user", default="root")
-    add.add_argument("--host-key-file", type=Path, help="its public host key, to be trusted")
-    add.add_argument("--viewer-port", type=int, help="of its websocket proxy")
-    add.add_argument("--capabilities", choices=sorted(setup.CAPABILITIES), default="both")
-    add.add_argument("--description", default="")
-    add.add_argument("--update", action="store_true", help="change the row if it differs")
 
 
 def _pool_commands(noun: argparse.ArgumentParser) -> None:
@@ -128,20 +116,6 @@ def _list_users(database: Database, _args: argparse.Namespace) -> None:
     for row in users.list_users(database):
         state = "enabled" if row.get("enabled", True) else "disabled"
         print(f"{row['id']}\t{row.get('role', '')}\t{state}")
-
-
-def _add_hypervisor(database: Database, args: argparse.Namespace) -> None:
-    fields = {
-        "id": args.id,
-        "hostname": args.hostname,
-        "port": args.port,
-        "user": args.user,
-        "host_key": setup.read_host_key(args.host_key_file) if args.host_key_file else None,
-        "description": args.description,
-        "capabilities": setup.CAPABILITIES[args.capabilities],
-        "viewer": {"port": args.viewer_port} if args.viewer_port else {},
-    }
-    setup.ensure_hypervisor(database, fields, update=args.update)
 
 
 def _set_pool_paths(database: Database, args: argparse.Namespace) -> None:

@@ -17,6 +17,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from db.errors import Conflict, DatabaseUnavailable, IsardError, NotFound, SchemaError
 from db.logs import get_logger
+from db.sentences import explain
 
 log = get_logger(__name__)
 
@@ -58,12 +59,11 @@ def invalid(error: ValidationError, below: str = "") -> Problem:
     """422 for the first thing that is wrong, naming its field as the client wrote it. `below`: the
     field in which what was judged lies.
     """
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    first = error.errors(include_url=False, include_input=False)[0]
     parts = [*([below] if below else []), *(str(part) for part in first["loc"])]
     field = ".".join(parts) or "body"
-    return Problem(
-        422, "InvalidField", f"The field {field!r} is wrong: {first['msg']}.", field=field
-    )
+    text = f"The field {field!r} is wrong: {explain(first)}."
+    return Problem(422, "InvalidField", text, field=field)
 
 
 def install_handlers(app: Flask) -> None:

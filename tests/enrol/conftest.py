@@ -21,6 +21,7 @@ from tests.webapp.conftest import Api, put_user
 from webapp import create_app
 from webapp.auth import tokens
 from webapp.auth.sessions import read_person
+from webapp.services.health import LeaseWatch
 from webapp.settings import WebSettings
 
 MARK = b"Tr0ub4dor"
@@ -121,4 +122,7 @@ def running() -> Iterator[Enrolling]:
 @pytest.fixture
 def enrolling(running: Enrolling) -> Enrolling:
     running.forget()
+    watch = LeaseWatch()
+    database = running.world.database
+    running.world.wait_until(lambda: watch.is_engine_at_work(database), "the engine is at work")
     return running

@@ -8,16 +8,28 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from db.rowcheck import HOSTNAME, SLUG, Description, Name, Slug
+from db.rowcheck import HOSTNAME, SLUG, USER_NAME, Description, Name, Slug
+from db.sentences import pattern
 
 LoginName = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 Password = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
-Icon = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{0,40}$")]
+Icon = Annotated[
+    str,
+    StringConstraints(
+        pattern=pattern(r"^[a-z0-9-]{0,40}$", "use small letters, digits and dashes, up to 40")
+    ),
+]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Host = Annotated[str, StringConstraints(pattern=HOSTNAME)]
 HostKey = Annotated[
     str,
-    StringConstraints(pattern=r"^[a-z0-9@.-]+ [A-Za-z0-9+/=]+( [^\x00-\x1f]*)?$", max_length=2000),
+    StringConstraints(
+        pattern=pattern(
+            r"^[a-z0-9@.-]+ [A-Za-z0-9+/=]+( [^\x00-\x1f]*)?$",
+            "give a public key in one line, as in ssh_host_ed25519_key.pub",
+        ),
+        max_length=2000,
+    ),
 ]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 
@@ -88,7 +100,7 @@ class ViewerAddress(Body):
 
 class HypervisorFields(Body):
     port: Port = 22
-    user: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = "root"
+    user: Annotated[str, StringConstraints(pattern=USER_NAME)] = "root"
     description: Description = ""
     capabilities: Capabilities = Capabilities(hypervisor=True, disk_operations=True)
     pools: Annotated[list[Slug], Field(min_length=1, max_length=64)] = ["default"]
