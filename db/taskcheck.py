@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from db.rowcheck import DISK_ID, PATH, RowProblem, Slug, UuidText
+from db.sentences import explain
 from db.states import TaskKind
 
 DiskId = Annotated[str, StringConstraints(pattern=DISK_ID)]
@@ -142,6 +143,6 @@ def read_args(kind: TaskKind, args: Mapping[str, Any]) -> Args:
 
 
 def _problem_of(error: ValidationError, prefix: str = "") -> RowProblem:
-    first = error.errors(include_url=False, include_context=False)[0]
+    first = error.errors(include_url=False)[0]
     field = ".".join([*([prefix] if prefix else []), *(str(part) for part in first["loc"])])
-    return RowProblem(field or "row", first["msg"])
+    return RowProblem(field or "row", explain(first))
