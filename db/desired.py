@@ -170,6 +170,13 @@ def cancel_task(database: Database, task_id: str, by: str) -> dict[str, Any]:
     return dict(answer["changes"][0]["new_val"])
 
 
+def wish_orphan_removed(database: Database, orphan_id: str, by: str) -> dict[str, Any]:
+    """The engine looks at everything again, and removes it or says why not."""
+    fields = wish_fields("removed", by, False)
+    change = {"desired": r.literal(fields)}
+    return _update_unless_deleted(database, "orphans", orphan_id, change)
+
+
 def _update_unless_deleted(
     database: Database, table: str, row_id: str, changes: dict[str, Any], *, repeats: bool = False
 ) -> dict[str, Any]:

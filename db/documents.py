@@ -550,17 +550,30 @@ class StatsWindow(TypedDict, total=False):
 
 class Orphan(TypedDict, total=False):
     """Table `orphans`: a domain or file that belongs to no row. `ours` is false where it carries
-    another installation.
+    another installation. Facts are the engine's, noted anew at each look.
     """
 
     id: str
+    """`<hypervisor>/<domain>` or the file's path"""
     kind: str
+    """domain | file"""
     hypervisor: str
-    path: str
+    path: str | None
     domain: str
+    name: str
+    macs: list[str]
+    disks: list[str]
+    size: int
+    modified_at: datetime
+    backing: str | None
     ours: bool
     message: str
     at: datetime
+    """Since when it is listed."""
+    desired: DesiredField
+    """state: removed. Written by webapp or script; what is not ours is refused."""
+    observed: dict[str, Any]
+    """{reason, message, command, answer, for, at}: why the last wish was refused."""
 
 
 class AuditEvent(TypedDict, total=False):

@@ -190,6 +190,19 @@ def append_points(
         database.run(r.table(table).insert(values, conflict=join, durability="soft"))
 
 
+def note_orphans(database: Database, rows: list[dict[str, Any]], *, epoch: int) -> None:
+    """List orphans, and what is known of those that are listed; since when, and what was wished of
+    one, stay.
+    """
+    if rows:
+        values = [{**row, "epoch": epoch} for row in rows]
+        database.run(
+            r.table("orphans").insert(
+                values, conflict=lambda _id, old, new: old.merge(new.without("at"))
+            )
+        )
+
+
 def append_events(database: Database, events: list[dict[str, Any]]) -> None:
     """What the engine adds to the audit log: what came of what was asked."""
     if events:

@@ -106,6 +106,32 @@ REMEDIES: dict[str, Remedy] = {
         "An administrator has to let the engine in on the hypervisor.",
         "Add the engine's public key to authorized_keys of that user on the hypervisor.",
     ),
+    Reason.FINGERPRINT_DIFFERS: Remedy(
+        "An administrator has to compare the hypervisor's key.",
+        "Compare the key on the machine itself (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub); "
+        "nothing was sent to it. Then give its fingerprint, and the password, again.",
+    ),
+    Reason.PASSWORD_REFUSED: Remedy(
+        "An administrator has to give the hypervisor's password again.",
+        "Give the password of that user again, or add the engine's public key to authorized_keys "
+        "there by hand.",
+    ),
+    Reason.NO_LIBVIRT: Remedy(
+        "An administrator has to install libvirt on the hypervisor.",
+        "Install and start libvirt on that machine, or let it do disk operations alone.",
+    ),
+    Reason.BAD_ENROLMENT: Remedy(
+        "An administrator has to give the hypervisor's password again.",
+        "Give the password again: what was sealed could not be opened by this engine.",
+    ),
+    Reason.ENROLMENT_FAILED: Remedy(
+        "An administrator has to give the hypervisor's password again.",
+        "Read the message, mend what it names on that machine, then give the password again.",
+    ),
+    Reason.ENROLMENT_EXPIRED: Remedy(
+        "An administrator has to give the hypervisor's password again.",
+        "Give the password again: it is kept for two minutes at most.",
+    ),
     Reason.GUEST_CRASHED: Remedy(
         "Start it again; what was not saved is lost.",
         "Start it again. QEMU's log on the hypervisor (/var/log/libvirt/qemu) says how it ended.",

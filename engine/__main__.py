@@ -1,4 +1,5 @@
 """`python -m engine`: wait for the database, wait for the lease, be the engine until told to stop.
+`python -m engine doctor`: say what is wrong (engine/doctor).
 
 SIGTERM and SIGINT stop it within five seconds. An engine that finds another one active ends all it
 does and starts over as a fresh process of the same id: a thread that is stuck in a call cannot be
@@ -21,6 +22,7 @@ from db.errors import DatabaseUnavailable, SettingsError
 from db.logs import configure, get_logger
 from db.schema import newest_version, read_version
 from engine.active import ActiveEngine
+from engine.doctor import main as doctor
 from engine.lease import DataLock, Lease
 from engine.settings import EngineSettings
 
@@ -28,6 +30,8 @@ log = get_logger(__name__)
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["doctor"]:
+        return doctor(sys.argv[2:])
     configure("engine")
     try:
         settings = EngineSettings.from_environment()

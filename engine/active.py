@@ -32,6 +32,7 @@ from engine.reconcilers.domain import DomainReconciler
 from engine.reconcilers.enrolment import EnrolmentReconciler
 from engine.reconcilers.hypervisor import HypervisorReconciler
 from engine.reconcilers.media import MediaReconciler
+from engine.reconcilers.orphan import OrphanReconciler
 from engine.reconcilers.pool import PoolReconciler
 from engine.reconcilers.task import TaskReconciler
 from engine.room import Room
@@ -79,6 +80,7 @@ class ActiveEngine:
             {
                 "domain": domains.reconcile,
                 "hypervisor": hypervisors.reconcile,
+                "orphan": OrphanReconciler(self.context).reconcile,
                 "pool": PoolReconciler(self.context).reconcile,
                 "enrolment": enrolments.reconcile,
                 "media": MediaReconciler(self.context).reconcile,

@@ -199,6 +199,13 @@ class Watcher:
         for hypervisor in self.hypervisors.all():
             self._queue.add(Key("hypervisor", hypervisor["id"]))
 
+    def _put_orphan(self, row: dict[str, Any], listed: bool) -> None:
+        if row.get("desired"):
+            self._queue.add(Key("orphan", row["id"]))
+
+    def _remove_orphan(self, row_id: Hashable) -> None:
+        """Nothing is kept of them here."""
+
     def _remove_pool(self, row_id: Hashable) -> None:
         self.pools.remove(row_id)
         self._topics.fire("room")
@@ -252,6 +259,7 @@ TABLES: dict[
     "media": (Watcher._put_media, Watcher._remove_media),
     "interfaces": (_put_simply("interfaces"), _remove_simply("interfaces")),
     "interests": (_put_simply("interests"), _remove_simply("interests")),
+    "orphans": (Watcher._put_orphan, Watcher._remove_orphan),
     "storage_marks": (_put_simply("marks"), _remove_simply("marks")),
     "tasks": (Watcher._put_task, Watcher._remove_task),
 }

@@ -15,6 +15,7 @@ from webapp import api, errors, headers, realtime, views
 from webapp.auth import csrf, sessions
 from webapp.auth.guards import current_user
 from webapp.extensions import Backend
+from webapp.metrics import Metrics
 from webapp.services.health import LeaseWatch
 from webapp.settings import WebSettings
 from webapp.viewers import portal
@@ -25,7 +26,9 @@ def create_app(settings: WebSettings, database: Database) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = settings.body_max_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
     key = sessions.read_or_make_key(settings.session_key_path)
-    app.extensions["isard"] = Backend(settings, database, key, LeaseWatch())
+    lease_watch = LeaseWatch()
+    app.extensions["isard"] = Backend(settings, database, key, lease_watch)
+    app.extensions["isard_metrics"] = Metrics(database, lease_watch)
     errors.install_handlers(app)
     headers.install(app)
     sessions.install(app, settings, key)

@@ -13,6 +13,7 @@ import time
 from flask import Flask, Response, g, request
 
 from db.logs import get_logger
+from webapp.metrics import metrics
 from webapp.viewers import origins
 
 log = get_logger(__name__)
@@ -56,9 +57,12 @@ def _secure(response: Response) -> Response:
 
 
 def _log(response: Response) -> Response:
-    if request.endpoint == "static" or request.path == "/healthz":
+    if request.endpoint == "static" or request.path in ("/healthz", "/metrics"):
         return response
     person = g.get("person")
+    took_s = time.monotonic() - g.get("begun_s", time.monotonic())
+    route = str(request.url_rule) if request.url_rule else "none"
+    metrics().requests.labels(request.method, route, str(response.status_code)).observe(took_s)
     log.info(
         "request",
         request_id=g.get("request_id"),
@@ -66,6 +70,6 @@ def _log(response: Response) -> Response:
         path=request.path[:200],
         status=response.status_code,
         user=person.id if person else None,
-        duration_ms=round((time.monotonic() - g.get("begun_s", time.monotonic())) * 1000, 1),
+        duration_ms=round(took_s * 1000, 1),
     )
     return response

@@ -45,6 +45,11 @@ hypervisor (administrators only) {
              info: {…}, retry_at, at},
   state_label, problem
 }
+orphan (administrators only) {
+  id, kind: "domain"|"file", hypervisor, path, domain, name, macs, disks, size (bytes),
+  modified_at, backing, ours: bool, message, at (listed since), is_wanted_gone: bool,
+  refusal: null | why it was not removed
+}
 me {id, name, role, group, category, is_admin: bool}
 """
 
@@ -66,6 +71,7 @@ from webapp.tidy import (
     as_mappings,
     as_number,
     as_text,
+    tidy_desired,
     tidy_domain,
     tidy_hypervisor,
 )
@@ -202,6 +208,32 @@ def _enrolment(seen: Mapping[str, Any]) -> Payload | None:
             for key in (*("order", "reason", "message", "fingerprint", "host_key", "trusted"),)
         },
         "at": as_iso(seen.get("at")),
+    }
+
+
+def orphan(row: Mapping[str, Any]) -> Payload:
+    """For administrators alone."""
+    desired = tidy_desired(row.get("desired"))
+    seen = as_mapping(row.get("observed"))
+    wished = {"state": desired["state"], "at": desired["at"]}
+    is_answered = as_mapping(seen.get("for")) == wished
+    return {
+        "id": str(row["id"]),
+        "kind": as_text(row.get("kind")) or "",
+        "hypervisor": as_text(row.get("hypervisor")) or "",
+        "path": as_text(row.get("path")),
+        "domain": as_text(row.get("domain")),
+        "name": as_text(row.get("name")) or "",
+        "macs": [str(mac) for mac in as_list(row.get("macs"))],
+        "disks": [str(path) for path in as_list(row.get("disks"))],
+        "size": as_number(row.get("size")),
+        "modified_at": as_iso(row.get("modified_at")),
+        "backing": as_text(row.get("backing")),
+        "ours": row.get("ours") is True,
+        "message": as_text(row.get("message")) or "",
+        "at": as_iso(row.get("at")),
+        "is_wanted_gone": desired["state"] == "removed" and not is_answered,
+        "refusal": as_text(seen.get("message")) if is_answered else None,
     }
 
 

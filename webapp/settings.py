@@ -7,6 +7,7 @@ variable only where two installations really differ. Made by `__main__` and the 
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -15,6 +16,8 @@ from pathlib import Path
 
 from db.errors import SettingsError
 from db.settings import Settings
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class WebSettings:
     """Where a reverse proxy in front takes viewers' websockets for every hypervisor, as
     `<path>/<hypervisor id>`; empty where browsers go straight to the hypervisors.
     """
+    metrics_from: tuple[Network, ...] = ()
+    """Addresses that may read /metrics without a token."""
     body_max_bytes: int = 64 * 1024
     session_idle_s: int = 12 * 3600
     token_life_s: int = 30 * 24 * 3600
@@ -52,7 +57,18 @@ class WebSettings:
             kernel=Settings.from_environment(env),
             trusted_proxies=_read_count(env, "ISARD_TRUSTED_PROXIES"),
             viewer_path=_read_path(env, "ISARD_VIEWER_PATH"),
+            metrics_from=_read_networks(env, "ISARD_METRICS_FROM"),
         )
+
+
+def _read_networks(env: Mapping[str, str], name: str) -> tuple[Network, ...]:
+    words = re.split(r"[\s,]+", (env.get(name) or "").strip())
+    try:
+        return tuple(ipaddress.ip_network(word) for word in words if word)
+    except ValueError as error:
+        raise SettingsError(
+            f"{name} must be addresses or networks such as 127.0.0.1 10.0.0.0/24: {error}."
+        ) from error
 
 
 def _read_count(env: Mapping[str, str], name: str) -> int:

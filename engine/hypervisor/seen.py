@@ -39,6 +39,8 @@ class SeenDomain:
     spice_port: int | None = None
     disks: tuple[str, ...] = ()
     """Paths of its disk files, as libvirt has them open or would open them."""
+    name: str = ""
+    macs: tuple[str, ...] = ()
 
     @property
     def is_active(self) -> bool:
@@ -62,6 +64,10 @@ def read_domain(xml: str, state: int) -> SeenDomain:
         disks=tuple(
             source.attrib["file"]
             for source in root.iterfind("./devices/disk[@device='disk']/source[@file]")
+        ),
+        name=(root.findtext("./name") or "").strip(),
+        macs=tuple(
+            card.attrib["address"] for card in root.iterfind("./devices/interface/mac[@address]")
         ),
     )
 

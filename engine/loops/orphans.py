@@ -1,8 +1,9 @@
 """Lists what belongs to no row: domains on hosts, files on storage, records in the ledger.
 
 A row that was removed straight from its table leaves its domain and its disks behind. They are put
-into table `orphans`, for an administrator to look at, and nothing here ever touches them; what
-carries another installation's id is marked as not ours. Only hosts that are connected and storage
+into table `orphans` with what is known of them, for an administrator to look at, and nothing here
+ever touches them (engine/reconcilers/orphan.py does, where that is wished); what carries another
+installation's id is marked as not ours. Only hosts that are connected and storage
 whose marker is ours are looked at, and every suspect is looked up in the database itself, because
 the caches may lag.
 """
@@ -17,23 +18,25 @@ from db import queries
 from db.errors import DatabaseUnavailable
 from db.logs import get_logger
 from engine.decisions import Knowledge
-from engine.errors import EngineError
+from engine.errors import EngineError, HostLost
 from engine.loops.leftovers import wait
 from engine.reconcilers import Context
 from engine.reconcilers.disk_places import DiskSite, prove_storage
-from engine.storage.paths import split_disk_path
+from engine.reconcilers.orphan import OWNERS
+from engine.storage.stray import list_files
 from engine.supervisor import Beat
 from engine.unit import Unit
 
 log = get_logger(__name__)
 
 FIRST_S = 20.0
-EVERY_S = 300.0
+EVERY_S = 60.0
 
 
 class Orphans:
     def __init__(self, context: Context) -> None:
         self._c = context
+        self._backings: dict[str, str | None] = {}
 
     def search(self, beat: Beat) -> None:
         """The loop."""
@@ -62,18 +65,23 @@ class Orphans:
             except EngineError as error:
                 log.info("storage_not_listed", path=site.path, error=error.message)
         self._publish(found, looked_at)
+        self._backings = {path: one for path, one in self._backings.items() if path in found}
 
     def _domains_of(self, unit: Unit) -> dict[str, dict[str, Any]]:
         seen = {one.uuid: one for one in unit.listed()}
         unknown = self._without_row(seen)
         orphans = {}
         for domain_id in unknown:
-            ours = not unit.is_foreign(seen[domain_id])
+            one = seen[domain_id]
+            ours = not unit.is_foreign(one)
             orphans[f"{unit.id}/{domain_id}"] = {
                 "kind": "domain",
                 "hypervisor": unit.id,
                 "path": None,
                 "domain": domain_id,
+                "name": one.name,
+                "macs": list(one.macs),
+                "disks": list(one.disks),
                 "ours": ours,
                 "message": "It runs, but there is no desktop of this id."
                 if ours
@@ -95,23 +103,36 @@ class Orphans:
         if mark is None:
             return {}
         prove_storage(self._c, site, make=False)
-        paths = {
-            path: split_disk_path(path).domain_id for path in site.unit.disks.list_disks(site.path)
-        }
-        unknown = self._without_row(set(paths.values()))
-        self._drop_records_of_nothing(site, set(paths))
+        files = {one.path: one for one in list_files(site.unit.ssh, site.path)}
+        unknown = self._without_row({one.domain_id for one in files.values()})
+        self._drop_records_of_nothing(site, set(files))
         return {
             path: {
                 "kind": "file",
                 "hypervisor": site.unit.id,
                 "path": path,
-                "domain": domain_id,
+                "domain": one.domain_id,
+                "size": one.size,
+                "modified_at": one.modified_at,
+                "backing": self._backing_of(site, path),
                 "ours": True,
                 "message": "A disk of a desktop or template that is not there any more.",
             }
-            for path, domain_id in paths.items()
-            if domain_id in unknown
+            for path, one in files.items()
+            if one.domain_id in unknown
         }
+
+    def _backing_of(self, site: DiskSite, path: str) -> str | None:
+        """Asked once for each file; a file that cannot be read has none to tell."""
+        if path not in self._backings:
+            try:
+                facts = site.unit.disks.look(path)
+            except HostLost:
+                raise
+            except EngineError:
+                facts = None
+            self._backings[path] = facts.backing if facts else None
+        return self._backings[path]
 
     def _drop_records_of_nothing(self, site: DiskSite, paths: set[str]) -> None:
         """Of domains without row, whose file is not on this storage either."""
@@ -126,17 +147,22 @@ class Orphans:
 
     def _without_row(self, ids: Iterable[str]) -> set[str]:
         suspects = {one for one in ids if self._c.watcher.domains.get(one) is None}
-        there = {row["id"] for row in queries.get_rows(self._c.database, "domains", suspects)}
         # The file of a medium that is a disk image has the shape of a domain's disk.
-        there |= {row["id"] for row in queries.get_rows(self._c.database, "media", suspects)}
+        there = {
+            row["id"]
+            for table in OWNERS
+            for row in queries.get_rows(self._c.database, table, suspects)
+        }
         return suspects - there
 
     def _publish(self, found: Mapping[str, Mapping[str, Any]], looked_at: set[str]) -> None:
-        """Add what is new, and take off the list what was looked for and is gone."""
+        """Add what is new, note what changed, and take off what was looked for and is gone."""
         listed = {row["id"]: row for row in queries.list_rows(self._c.database, "orphans")}
         now = self._c.now()
         new = [
-            {**orphan, "id": key, "at": now} for key, orphan in found.items() if key not in listed
+            {**orphan, "id": key, "at": now}
+            for key, orphan in found.items()
+            if any(listed.get(key, {}).get(name, ...) != value for name, value in orphan.items())
         ]
         gone = [
             ("orphans", key)
@@ -144,7 +170,7 @@ class Orphans:
             if key not in found and _place_of(row) in looked_at
         ]
         self._c.lease.check()
-        door.put_records(self._c.database, "orphans", new, epoch=self._c.lease.epoch)
+        door.note_orphans(self._c.database, new, epoch=self._c.lease.epoch)
         door.drop_records(self._c.database, gone)
         if new or gone:
             log.info("orphans", new=len(new), gone=len(gone), listed=len(found))

@@ -87,6 +87,7 @@ def test_every_answer_is_of_its_declared_shape(
     activity = {"name": "starting", "step": "define", "progress": 12.5}
     rows.observe(failed["id"], state="stopped", failure=failure, activity=activity)
     rows.put("hypervisors_pools", pool_row("spare"))
+    rows.put("orphans", {"id": "host-a/x", "kind": "domain", "hypervisor": "host-a", "ours": True})
     values = {"template_id": template["id"], "desktop_id": desktop["id"], "hypervisor_id": "host-a"}
     values |= {"pool_id": "spare"}
     task = {"id": str(uuid.uuid4()), "kind": "verify", "target": desktop["id"], "user": who}
@@ -107,6 +108,7 @@ def test_every_answer_is_of_its_declared_shape(
         "enrol_hypervisor": {"password": "x"},
         "add_pool": {"id": "new"},
         "change_pool": {"balancer": "weighted"},
+        "remove_orphan": {"id": "host-a/x"},
     }
     late = ("delete_desktop", "delete_hypervisor", "delete_pool", "revoke_token")
     ordered = sorted(

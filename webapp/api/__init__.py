@@ -1,4 +1,4 @@
-"""REST v1 under /api/v1, and /healthz.
+"""REST v1 under /api/v1, /healthz and /metrics.
 
 `operations` turns a function with a declared body and answer into a route and into a line of the
 OpenAPI document; `requests` and `answers` are the declared shapes; the other modules are one noun
@@ -15,8 +15,10 @@ from webapp.api import (
     health,
     history,
     hypervisors,
+    metrics,
     openapi,
     operations,
+    orphans,
     pools,
     stats,
     tasks,
@@ -29,6 +31,7 @@ __all__ = [
     "history",
     "hypervisors",
     "openapi",
+    "orphans",
     "pools",
     "register",
     "stats",
@@ -40,3 +43,4 @@ __all__ = [
 def register(app: Flask) -> None:
     app.register_blueprint(operations.blueprint)
     app.register_blueprint(health.blueprint)
+    app.register_blueprint(metrics.blueprint)

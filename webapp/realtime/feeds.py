@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -25,9 +25,10 @@ from webapp import payloads
 from webapp.auth.permissions import Person, can_see_desktop
 from webapp.auth.sessions import person_of_row
 from webapp.extensions import socketio
+from webapp.metrics import metrics
 from webapp.realtime.lists import LISTINGS, Listing
 from webapp.realtime.rooms import ADMINS, connections, room_of
-from webapp.tidy import as_iso
+from webapp.tidy import as_iso, as_mapping
 
 log = get_logger(__name__)
 
@@ -124,6 +125,15 @@ class Feeds:
         if before is not None and before.get("user") != row.get("user"):
             self._emit_to_owner(before, "desktop.removed", {"id": row["id"]})
         self._emit_desktop(row)
+        self._note_lag(before, row)
+
+    def _note_lag(self, before: Row | None, row: Row) -> None:
+        """From the engine's look to all browsers told, by the clocks of both."""
+        at = as_mapping(row.get("observed")).get("at")
+        known = as_mapping((before or {}).get("observed")).get("at")
+        if isinstance(at, datetime) and at.tzinfo and at != known:
+            lag_s = (datetime.now(UTC) - at).total_seconds()
+            metrics(self._app).feed_lag.observe(max(0.0, lag_s))
 
     def _desktop_removed(self, desktop_id: str) -> None:
         row = self._desktops.rows.pop(desktop_id, None)

@@ -9,8 +9,8 @@ from flask import render_template
 from db import queries
 from webapp.auth.guards import admin_required, current_user
 from webapp.extensions import backend, database
-from webapp.services import health, hypervisors
-from webapp.tidy import as_mapping, as_mappings
+from webapp.services import health, hypervisors, orphans
+from webapp.tidy import as_mapping
 from webapp.views.pages import blueprint
 
 
@@ -37,5 +37,5 @@ def _state() -> dict[str, Any]:
         "loops": sorted((name, as_mapping(loop)) for name, loop in loops.items()),
         "online": sum(host["observed"]["state"] == "online" for host in hosts),
         "total": len(hosts),
-        "orphans": as_mappings(queries.list_rows(database(), "orphans")),
+        "orphans": orphans.list_orphans(current_user),
     }

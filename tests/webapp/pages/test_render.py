@@ -169,6 +169,30 @@ def test_the_system_page_tells_what_is_down(page_of: PageOf, insert: Insert) -> 
     assert "No row." in page
 
 
+def test_only_what_is_ours_has_a_button_to_remove_it(page_of: PageOf, insert: Insert) -> None:
+    lost = {"kind": "file", "hypervisor": "hyper-1", "size": 3 << 20, "modified_at": rows.NOW}
+    refused = {"state": "removed", "at": rows.NOW}
+    insert(
+        "orphans",
+        {"id": "/pool/a", "path": "/pool/a", "ours": True, **lost},
+        {"id": "hyper-1/b", "kind": "domain", "hypervisor": "hyper-1", "ours": False},
+        {"id": "/pool/c", "path": "/pool/c", "ours": True, "desired": refused, **lost},
+        {
+            "id": "/pool/d",
+            "path": "/pool/d",
+            "ours": True,
+            "desired": refused,
+            "observed": {"for": refused, "message": "Built upon."},
+            **lost,
+        },
+    )
+    page = page_of("root").get("/admin/system").text
+    buttons = {a["data-clean"] for _, a, _ in Elements(page).found if "data-clean" in a}
+    assert buttons == {"/pool/a", "/pool/d"}
+    for text in ("3 MiB", "It is never touched.", "Being looked at", "Built upon."):
+        assert text in page
+
+
 @pytest.mark.parametrize("damage", ["observed", "desired", "spec", "name"])
 @pytest.mark.parametrize("nonsense", [None, 7, "x", ["x"], {"state": {"a": 1}}])
 def test_a_row_full_of_nonsense_still_has_a_card(

@@ -1,0 +1,155 @@
+"""What belongs to no row: found with what is known of it, removed when asked and proved, and never
+what is another's, in use, or built upon.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db.connection import r
+from tests.engine.world import World
+
+FOREIGN = """
+<domain type='qemu'>
+  <name>somebody-elses</name><uuid>{id}</uuid><memory unit='MiB'>16</memory><vcpu>1</vcpu>
+  <os><type arch='x86_64' machine='pc'>hvm</type></os>
+</domain>
+"""
+
+
+@dataclass
+class Left:
+    """What was left behind in one installation, all before the engine looks for it."""
+
+    world: World
+    running: str
+    running_disk: Path
+    disk: Path
+    foreign: str
+
+
+@pytest.fixture(scope="module")
+def left() -> Iterator[Left]:
+    with World() as world:
+        world.template = world.add_template()
+        foreign = str(uuid.uuid4())
+        file = world.folder / "foreign.xml"
+        file.write_text(FOREIGN.format(id=foreign))
+        world.host.exec(["virsh", "-q", "create", str(file)])
+        running, running_disk = leave_behind(world, running=True)
+        _, disk = leave_behind(world, running=False)
+        yield Left(world, running, running_disk, disk, foreign)
+
+
+def orphan(world: World, orphan_id: str) -> dict[str, Any] | None:
+    row = world.database.run(r.table("orphans").get(orphan_id))
+    return dict(row) if row else None
+
+
+def wait_listed(world: World, orphan_id: str) -> dict[str, Any]:
+    world.wait_until(lambda: orphan(world, orphan_id), f"{orphan_id} is listed", timeout_s=150.0)
+    return orphan(world, orphan_id) or {}
+
+
+def wish_gone(world: World, orphan_id: str, **more: Any) -> None:
+    desired = {"state": "removed", "at": r.now(), "by": "test"}
+    world.database.run(r.table("orphans").get(orphan_id).update({"desired": desired, **more}))
+
+
+def wait_refused(world: World, orphan_id: str, text: str) -> None:
+    def is_refused() -> bool:
+        seen = (orphan(world, orphan_id) or {}).get("observed") or {}
+        return text in str(seen.get("message"))
+
+    world.wait_until(is_refused, f"{orphan_id} is refused because {text}")
+
+
+def leave_behind(world: World, *, running: bool) -> tuple[str, Path]:
+    """A desktop whose row is removed straight from its table."""
+    desktop = world.add_desktop(world.template)
+    if running:
+        world.wish(desktop, "started")
+        world.wait_for(desktop, "started")
+    disk = world.disk_of(desktop)
+    world.database.run(r.table("domains").get(desktop).delete())
+    return desktop, disk
+
+
+def test_a_domain_and_its_disk_are_found_and_removed_one_after_the_other(left: Left) -> None:
+    world, desktop, disk = left.world, left.running, left.running_disk
+    domain = wait_listed(world, f"h1/{desktop}")
+    assert domain["ours"] is True
+    assert domain["disks"] == [str(disk)]
+    file = wait_listed(world, str(disk))
+    assert file["size"] > 0
+    assert file["modified_at"] is not None
+    assert file["backing"] == str(world.disk_of(world.template))
+    assert file["at"] is not None
+    wish_gone(world, str(disk))
+    wait_refused(world, str(disk), "has it open")
+    assert disk.exists()
+    wish_gone(world, f"h1/{desktop}")
+    world.wait_until(lambda: orphan(world, f"h1/{desktop}") is None, "the domain is removed")
+    assert desktop not in world.running()
+    wish_gone(world, str(disk))
+    world.wait_until(lambda: orphan(world, str(disk)) is None, "the file is removed")
+    assert not disk.exists()
+    assert not disk.parent.exists()
+    assert world.database.run(r.table("disks").get_all(desktop, index="domain").count()) == 0
+
+
+def test_another_installations_domain_is_shown_and_never_touched(left: Left) -> None:
+    world, orphan_id = left.world, f"h1/{left.foreign}"
+    found = wait_listed(world, orphan_id)
+    assert found["ours"] is False
+    assert found["name"] == "somebody-elses"
+    # A script that lies about whose it is changes nothing.
+    wish_gone(world, orphan_id, ours=True)
+    wait_refused(world, orphan_id, "Another installation runs it")
+    assert "somebody-elses" in world.running()
+
+
+def test_a_disk_that_another_is_built_upon_stays(left: Left) -> None:
+    world, disk = left.world, left.disk
+    wait_listed(world, str(disk))
+    upon = disk.parent.parent / str(uuid.uuid4()) / "disk0.qcow2"
+    upon.parent.mkdir()
+    subprocess.run(
+        ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(disk), str(upon)],
+        check=True,
+    )
+    wish_gone(world, str(disk))
+    wait_refused(world, str(disk), f"1 other disk(s) are built upon it, such as {upon}")
+    assert disk.exists()
+    upon.unlink()
+    wish_gone(world, str(disk))
+    world.wait_until(lambda: not disk.exists(), "nobody is built upon it any more")
+
+
+def test_a_row_that_lies_reaches_no_file_outside_and_nobodys_disk(left: Left) -> None:
+    world = left.world
+    owned = world.add_desktop(world.template)
+    disk = world.disk_of(owned)
+    outside = world.folder / "storage" / "precious.qcow2"
+    outside.write_bytes(b"x")
+    lies = {
+        str(disk): "There is a row of it in domains",
+        str(outside): "",
+        f"{disk.parent.parent}/../precious.qcow2": "",
+        "/etc/passwd": "is not the path of a disk",
+    }
+    for path, answer in lies.items():
+        row = {"id": f"lie {path}", "kind": "file", "path": path, "ours": True, "domain": owned}
+        world.database.run(r.table("orphans").insert(row))
+        wish_gone(world, row["id"])
+        wait_refused(world, row["id"], answer)
+        assert disk.exists()
+        assert outside.exists()
+        world.database.run(r.table("orphans").get(row["id"]).delete())
