@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from db.states import Observed
+from db.states import Observed, is_handled, read_wish
 from engine.decisions import observed_of
 
 TEXT_MAX = 500
@@ -42,6 +42,7 @@ def tell(row: Mapping[str, Any], new: Mapping[str, Any], now: datetime) -> list[
     moved = MOVES.get((_state(old), Observed(str(new["state"]))))
     if moved is not None:
         shown = {key: new.get(key) for key in ("reason", "message", "hypervisor")}
+        shown["by"] = _who_wished(row, new)
         events.append(_event(row, moved, shown, now))
     failure = new.get("failure")
     if isinstance(failure, Mapping) and _is_another(old.get("failure"), failure):
@@ -60,6 +61,15 @@ def _state(observed: Mapping[str, Any]) -> Observed | None:
         return Observed(str(observed.get("state") or Observed.ABSENT))
     except ValueError:
         return None
+
+
+def _who_wished(row: Mapping[str, Any], new: Mapping[str, Any]) -> str | None:
+    """Whose wish this carried out; nobody's where it came about by itself."""
+    try:
+        wish = read_wish(row["desired"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return wish.by if is_handled(wish, {"for": new.get("for")}) and not new.get("reason") else None
 
 
 def _is_another(before: Any, failure: Mapping[str, Any]) -> bool:

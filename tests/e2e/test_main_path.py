@@ -100,6 +100,17 @@ def test_the_whole_path_in_two_browsers(
     assert "token" not in viewer.url
     assert "password" not in viewer.url
 
+    # Its own page: what it uses is drawn, the viewer is counted, and its history is told.
+    watcher.get_by_role("link", name="My first desktop", exact=True).click()
+    line = watcher.locator('[data-chart="cpu"] .chart-field path.chart-line').first
+    expect(line).to_be_visible(timeout=STATE_TIMEOUT_MS)
+    viewers = watcher.locator('[data-chart="viewers"] .chart-now')
+    expect(viewers).to_contain_text("Viewers 1", timeout=STATE_TIMEOUT_MS)
+    expect(watcher.locator(".event", has_text="It started")).to_be_visible()
+    watcher.screenshot(path=shots / "desktop.png", full_page=True)
+    watcher.go_back()
+    expect_state(watcher, "My first desktop", "started")
+
     # What is typed reaches the guest: its own shell switches it off, and everybody sees that.
     viewer.locator("#screen canvas").click()
     viewer.keyboard.type("poweroff\n", delay=30)

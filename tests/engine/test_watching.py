@@ -70,6 +70,13 @@ def test_a_running_guest_and_its_host_have_points_that_grow(world: World) -> Non
     world.wish(desktop, "deleted")
     world.wait_gone(desktop)
     world.wait_until(lambda: not points(), "its windows go with the desktop")
+    events = world.database.run(
+        r.table("events").get_all(f"domain/{desktop}", index="target").order_by("at")
+    )
+    told = {event["what"]: event["detail"] for event in events}
+    assert list(told)[:2] == ["domain.made", "domain.started"]
+    assert list(told)[-1] == "domain.deleted"
+    assert (told["domain.started"]["by"], told["domain.started"]["hypervisor"]) == ("script", "h1")
 
 
 def test_who_looks_at_a_screen_is_counted_and_no_more_once_gone(world: World) -> None:

@@ -49,6 +49,8 @@ HAPPENED: dict[str, tuple[str, str]] = {
 }
 """What the engine saw -> how it is told, and its tone."""
 
+WHO = {"script": "a script", "schedule": "a schedule"}
+
 
 def of_desktop(user: Person, desktop_id: str) -> Payload:
     row = desktops.find(user, desktop_id)
@@ -79,11 +81,11 @@ def _line(event: Mapping[str, Any], user: Person) -> Payload | None:
         "text": text,
         "detail": sentence(shown, user) or "",
         "tone": tone,
-        "who": _name_of(as_text(event.get("who")) or ""),
+        "who": _name_of(as_text(detail.get("by")) or as_text(event.get("who")) or ""),
     }
 
 
 def _name_of(who: str) -> str:
-    """`user/ana` is ana; what the engine saw has nobody behind it."""
+    """`user/ana` is ana; what came about by itself has nobody behind it."""
     kind, _, name = who.partition("/")
-    return name if kind == "user" else ""
+    return name if kind == "user" else WHO.get(kind, "")
