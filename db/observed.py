@@ -8,7 +8,7 @@ refuses an older one (Fenced).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -161,6 +161,29 @@ def put_record(
         )
     )
     _outcome(answer, str(record["id"]))
+
+
+def write_ledger(
+    database: Database, records: Sequence[dict[str, Any]], drops: Sequence[str], *, epoch: int
+) -> None:
+    """Several records of table `disks` in this order and one round trip, then the drops. Each is
+    one hard write of its own: whoever is cut in between does all of them again.
+    """
+
+    def put(value: dict[str, Any]) -> Any:
+        fenced = lambda row: row["epoch"].default(0).gt(epoch)  # noqa: E731
+        return (
+            r.table("disks")
+            .get(value["id"])
+            .replace(lambda row: r.branch(fenced(row), r.error("fenced"), value), durability="hard")
+        )
+
+    writes = [put({**record, "epoch": epoch}) for record in records]
+    writes += [r.table("disks").get(key).delete(durability="hard") for key in drops]
+    for answer, name in zip(
+        database.run(r.expr(writes)), [*(record["id"] for record in records), *drops], strict=True
+    ):
+        _outcome(answer, name)
 
 
 def put_records(

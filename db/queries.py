@@ -28,16 +28,33 @@ def list_by_index(database: Database, table: str, index: str, value: Any) -> lis
     return rows
 
 
-def list_children(database: Database, template_id: str) -> list[dict[str, Any]]:
-    """Domains whose disks are backed by this template's."""
-    return list_by_index(database, "domains", "template", template_id)
+def list_children(database: Database, domain_id: str) -> list[dict[str, Any]]:
+    """Domains built upon this one: whose disks have its disks as backing files, as the ledger says,
+    or who name it as their template and whose disks say nothing else.
+    """
+    built = r.table("disks").get_all(domain_id, index="parent")["domain"]
+    naming = r.table("domains").get_all(domain_id, index="template")
+    found = database.run(
+        r.expr({"built": built.coerce_to("array"), "naming": naming.coerce_to("array")})
+    )
+    backed = set(found["built"])
+    named = {row["id"]: row for row in found["naming"]}
+    others = [key for key in named if key not in backed]
+    elsewhere = _built_upon_others(database, others, domain_id)
+    rows = get_rows(database, "domains", backed - set(named))
+    return [*rows, *(row for key, row in named.items() if key not in elsewhere)]
 
 
-def list_wishes_of_children(database: Database, template_id: str) -> list[dict[str, Any]]:
-    """Of each domain built upon this template {id, desired}: enough to count them."""
-    query = r.table("domains").get_all(template_id, index="template")
-    wishes: list[dict[str, Any]] = database.run(query.pluck("id", "desired"))
-    return wishes
+def _built_upon_others(database: Database, ids: list[Any], domain_id: str) -> set[Any]:
+    """Those whose disks all have other backing files: a template was made of each meanwhile."""
+    if not ids:
+        return set()
+    query = r.table("disks").get_all(*ids, index="domain").pluck("domain", "backing")
+    bases: dict[Any, set[str]] = {}
+    for record in database.run(query):
+        if record.get("backing"):
+            bases.setdefault(record["domain"], set()).add(record["backing"].split("/")[-2])
+    return {key for key, known in bases.items() if domain_id not in known}
 
 
 def list_without_domain(database: Database, table: str, key: str) -> list[dict[str, Any]]:
@@ -67,14 +84,18 @@ def read_engine(database: Database) -> dict[str, Any]:
 
 def read_domain(database: Database, domain_id: Any) -> dict[str, Any]:
     """{"row": the domain or None, "disks": its records in the ledger, "last_host": where it was
-    started last}: all that is known of it, in one round trip.
+    started last, "making": the record of the template being made of it, or None, "templating": of
+    itself being made from a desktop}: all that is known of it, in one round trip.
     """
+    templating = r.table("disks").get_all(domain_id, index="template")
     answer: dict[str, Any] = database.run(
         r.expr(
             {
                 "row": r.table("domains").get(domain_id),
                 "disks": r.table("disks").get_all(domain_id, index="domain").coerce_to("array"),
                 "last_host": r.table("consoles").get(domain_id)["hypervisor"].default(None),
+                "making": r.table("disks").get(f"making/{domain_id}"),
+                "templating": templating.nth(0).default(None),
             }
         )
     )

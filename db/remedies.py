@@ -57,8 +57,12 @@ REMEDIES: dict[str, Remedy] = {
         "List the path in its pool again, or move the disks back there. Nothing was deleted.",
     ),
     Reason.PARENT_NOT_READY: Remedy(
-        "It goes on by itself once the template is ready.",
-        "Look at the template: it goes on by itself once that is made.",
+        "It goes on by itself once that is ready.",
+        "Look at what it is made from: it goes on by itself once that is ready.",
+    ),
+    Reason.MAKING_TEMPLATE: Remedy(
+        "It can be used again as soon as that is done.",
+        "Nothing to do: a wish made meanwhile is carried out afterwards.",
     ),
     Reason.DISK_MISSING: Remedy(
         "Nothing was made in its place. An administrator must look at the storage.",

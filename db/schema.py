@@ -40,7 +40,13 @@ TABLES: dict[str, dict[str, Index]] = {
         ),
         "template": lambda row: row["origin"]["template"],
     },
-    "disks": {"domain": None},
+    "disks": {
+        "domain": None,
+        # The domain whose disk this one is built upon: the last folder of its backing file.
+        "parent": lambda row: row["backing"].split("/").nth(-2),
+        # Of the record of a template being made.
+        "template": None,
+    },
     "media": {"user": None},
     "tasks": {"target": None},
     "os_profiles": {},

@@ -51,6 +51,7 @@ class Activity(StrEnum):
     PAUSING = "pausing"
     RESUMING = "resuming"
     DELETING = "deleting"
+    TEMPLATING = "templating"
 
 
 class Condition(StrEnum):
@@ -159,6 +160,7 @@ class Reason(StrEnum):
     ADDRESS_TAKEN = "AddressTaken"
     PATH_REMOVED = "PathRemoved"
     PARENT_NOT_READY = "ParentNotReady"
+    MAKING_TEMPLATE = "MakingTemplate"
     DISK_MISSING = "DiskMissing"
     DISK_FAILED = "DiskFailed"
     WRONG_STORAGE = "WrongStorage"
@@ -325,6 +327,8 @@ def condition_of(row: Mapping[str, Any]) -> Condition:
         return Condition.UNKNOWN
     if is_handled(wish, observed) and seen is not Observed.ABSENT:
         return Condition(seen.value)
+    if observed.get("reason") == Reason.MAKING_TEMPLATE:
+        return Condition.WAITING
     if observed.get("reason") in _WAITING_REASONS and not observed.get("activity"):
         return Condition.WAITING
     transit = _TRANSIT.get((wish.state, seen))

@@ -67,6 +67,13 @@ RESTART_REASONS = frozenset({Reason.GUEST_CRASHED, Reason.HOST_RESTARTED})
 
 
 @dataclass(frozen=True)
+class Making:
+    """A template is being made of a desktop; `until`: when that is late."""
+
+    until: datetime
+
+
+@dataclass(frozen=True)
 class Facts:
     """All that a decision may rest on, for one row, as just gathered."""
 
@@ -99,7 +106,11 @@ class Facts:
     leaving_children: int = 0
     """Such domains that are being deleted."""
     parent_problem: str | None = None
-    """Why the template cannot be built upon now."""
+    """Why the template cannot be built upon now, or a template's desktop cannot become one."""
+    making: Making | None = None
+    """A template is being made of this desktop."""
+    unsettled: bool = False
+    """This template's making was begun, and is to be taken back or finished."""
     disk_host_problem: str | None = None
     """Why no host can work on its disks now."""
     work: str | None = None
@@ -151,6 +162,13 @@ class Wait:
     reason: Reason
     message: str
     topics: tuple[str, ...]
+    during: Activity | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Settle:
+    """Take back, or finish, the template that was begun."""
 
 
 @dataclass(frozen=True)
@@ -220,6 +238,7 @@ Action = (
     Rest
     | Hold
     | Wait
+    | Settle
     | CreateDisks
     | Renew
     | Start
@@ -366,6 +385,10 @@ def _gate(case: _Case) -> Action | None:
         return Fail(
             Reason.IN_USE, f"Another installation has a domain of this id on {where}: not touched."
         )
+    if case.facts.unsettled:
+        return _settle(case)
+    if case.facts.making and case.sight.state in (Observed.ABSENT, Observed.STOPPED):
+        return _wait_for_template(case, case.facts.making)
     failure = case.observed.get("failure")
     if not isinstance(failure, Mapping) or failure.get("reason") == Reason.INVALID_ROW:
         return None
@@ -384,6 +407,27 @@ def _after_work(case: _Case, action: Action) -> Action:
     return Wait(Reason.WORKED_ON, case.facts.work, (f"task/{case.row.get('id')}",))
 
 
+def _settle(case: _Case) -> Action:
+    """Before anything else, even for a wish that failed for good: a desktop waits for it."""
+    failure = case.observed.get("failure")
+    if isinstance(failure, Mapping) and _is_of(failure, case.wish):
+        retry_at = failure.get("retry_at")
+        if isinstance(retry_at, datetime) and case.now < retry_at:
+            return Rest(until=retry_at)
+    return Settle()
+
+
+def _wait_for_template(case: _Case, making: Making) -> Action:
+    """Neither started nor deleted, and no disk made: the wish is kept until it is done."""
+    return Wait(
+        Reason.MAKING_TEMPLATE,
+        "A template is being made of this desktop. It goes on by itself when that is done.",
+        (f"making/{case.row.get('id')}",),
+        Activity.TEMPLATING,
+        making.until,
+    )
+
+
 def _is_of(failure: Mapping[str, Any], wish: Wish) -> bool:
     return failure.get("wish") == wish_record(wish)
 
@@ -400,8 +444,9 @@ def _finish(case: _Case) -> Action:
 def _create(case: _Case) -> Action:
     if case.facts.parent_problem:
         origin = case.row.get("origin") or {}
-        parent = origin.get("template") or origin.get("task")
-        return Wait(Reason.PARENT_NOT_READY, case.facts.parent_problem, (f"parent/{parent}",))
+        parent = origin.get("template") or origin.get("desktop") or origin.get("task")
+        topics = (f"parent/{parent}", f"making/{parent}")
+        return Wait(Reason.PARENT_NOT_READY, case.facts.parent_problem, topics)
     if case.facts.disk_host_problem:
         return Wait(Reason.NO_DISK_HOST, case.facts.disk_host_problem, ("disk-host",))
     return CreateDisks(case.facts.unmade_disks)

@@ -144,8 +144,7 @@ class Watcher:
         digest = change.after or change.before
         if digest is None:
             return
-        if digest.kind != "desktop" or change.after is None:
-            self._topics.fire(f"parent/{digest.id}")
+        self._topics.fire(f"parent/{digest.id}")
         if change.after is None and digest.template:
             self._topics.fire(f"children/{digest.template}")
         if change.frees_room:

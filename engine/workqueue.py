@@ -150,6 +150,10 @@ class Topics:
                 self._keys.setdefault(topic, set()).add(key)
             return True
 
+    def wake(self, key: Key) -> None:
+        """Have one key looked at now, whatever it waits for."""
+        self._wake(key)
+
     def fire(self, topic: str) -> None:
         with self._lock:
             self._count += 1

@@ -10,7 +10,8 @@ mounted is never mistaken for an empty one. Used by the disk reconciler.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,6 +120,48 @@ def path_removed(
                 "List the path again, or move the disk."
             )
     return None
+
+
+def find_site_beside(
+    context: Context, row: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
+) -> tuple[DiskSite | None, str | None]:
+    """Where disks of this row go that are made of those of `records`: a host works on both."""
+    pool_id = pool_of(row)
+    there = {str(record.get("pool")) for record in records}
+    if there != {pool_id}:
+        return None, f"The template is of pool {pool_id!r}, its desktop of {sorted(there)}."
+    paths = {split_disk_path(str(record["path"])).pool_path for record in records}
+    hosts, problem = find_hosts_for(context, pool_id, paths)
+    if problem is not None:
+        return None, problem
+    use = USE_OF_KIND[Kind(str(row["kind"]))]
+    pool = context.watcher.pools.get(pool_id) or {}
+    usable, problems = usable_part(context, pool, hosts, use)
+    chosen = choose_pool_path(usable, use, str(row["id"]), set(hosts))
+    if chosen is None:
+        why = f" {'; '.join(problems)}." if problems else ""
+        text = f"No host of the pool {pool_id!r} works on {use} and on the desktop's disks."
+        return None, text + why
+    return DiskSite(pool_id, str(chosen["path"]), _host_for(chosen, hosts, str(row["id"]))), None
+
+
+def find_hosts_for(
+    context: Context, pool_id: str, paths: Collection[str]
+) -> tuple[dict[str, Unit], str | None]:
+    """The hosts that work on all of these paths of a pool, or why there is none."""
+    pool = context.watcher.pools.get(pool_id)
+    if pool is None:
+        return {}, f"There is no pool {pool_id!r}."
+    hosts = _disk_hosts(context, pool_id)
+    able = set(hosts)
+    for path in paths:
+        entry = next((one for one in pool_paths(pool) if one.get("path") == path), None)
+        if entry is None:
+            return {}, f"The pool {pool_id!r} no longer has the path {path}."
+        able &= set(entry.get("disk_operations") or hosts)
+    if not able:
+        return {}, f"No host that works on {' and '.join(sorted(paths))} is online."
+    return {name: hosts[name] for name in able}, None
 
 
 def find_site_of_records(

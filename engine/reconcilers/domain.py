@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from db import observed as door
+from db import queries
 from db.logs import get_logger
 from db.rowcheck import RowProblem, check_domain, is_uuid
 from db.states import Reason
@@ -32,6 +33,7 @@ from engine.decisions import (
     Renew,
     Rest,
     Resume,
+    Settle,
     Start,
     Suspend,
     Wait,
@@ -52,7 +54,9 @@ from engine.reconcilers.domain_facts import (
     waiting_since,
 )
 from engine.reconcilers.domain_power import Power, shown_disks, shown_interfaces
-from engine.reconcilers.observation import Changes, compose, failure_of, invalid_row
+from engine.reconcilers.domain_templates import Templates
+from engine.reconcilers.observation import Changes, activity, compose, failure_of, invalid_row
+from engine.reconcilers.template_steps import making_id
 from engine.workqueue import Key
 
 log = get_logger(__name__)
@@ -60,6 +64,7 @@ log = get_logger(__name__)
 STEPS_MAX = 12
 """More steps than any wish needs: a row that goes round in circles lets others have a turn."""
 HELD_AGAIN_S = 2.0
+UNHEARD_AGAIN_S = 5.0
 OF_A_RUNNING_GUEST = ("consoles", "thumbnails", "domain_stats")
 
 
@@ -67,7 +72,8 @@ class DomainReconciler:
     def __init__(self, context: Context) -> None:
         self._c = context
         self._power = Power(context)
-        self._disks = Disks(context)
+        self._templates = Templates(context)
+        self._disks = Disks(context, self._templates)
 
     def reconcile(self, key: Key, lane: str) -> Outcome:
         """What room it holds is given back, unless it goes on elsewhere at once."""
@@ -85,13 +91,14 @@ class DomainReconciler:
         for _ in range(STEPS_MAX):
             mark = self._c.topics.mark()
             reading = read(self._c, key.id)
-            if reading is None:
-                return self._forget(key)
             try:
+                if reading is None:
+                    return self._forget(key, lane)
                 # `observed` is ours to heal, whatever a script has put there.
                 problem = check_domain({**reading.row, "observed": {}})
                 if problem is not None:
-                    return self._report_invalid(reading, lane, problem)
+                    late = self._settle_unheard(reading.templating, lane)
+                    return late or self._report_invalid(reading, lane, problem)
                 facts = replace(
                     gather(self._c, reading, lane),
                     powered_off=powered_off,
@@ -137,8 +144,12 @@ class DomainReconciler:
             case Renew():
                 self._write(reading, decision, {"renewed": True})
                 return None
+            case Settle():
+                show = self._templates.show_on(reading, decision.sight)
+                self._templates.settle(reading.templating or {}, lane, show)
+                return None
             case Start(hypervisor):
-                return self._power.start(reading, decision, hypervisor, lane)
+                return self._start(reading, decision, hypervisor, lane)
             case AskShutdown(hypervisor, deadline):
                 return self._power.ask_shutdown(reading, decision, hypervisor, deadline, lane)
             case PowerOff(hypervisor):
@@ -156,6 +167,15 @@ class DomainReconciler:
                 return self._disks.remove_row(reading)
             case Forget(hypervisor):
                 return self._disks.forget(reading, hypervisor)
+
+    def _start(
+        self, reading: Reading, decision: Decision, hypervisor: str, lane: str
+    ) -> Outcome | None:
+        """Its disks are its own meanwhile: no template is begun of them while it starts."""
+        with self._c.disk_locks.hold(reading.id):
+            if queries.get_row(self._c.database, "disks", making_id(reading.id)) is not None:
+                return None
+            return self._power.start(reading, decision, hypervisor, lane)
 
     def _rest(
         self,
@@ -188,6 +208,8 @@ class DomainReconciler:
             changes["message"] = f"{wait.message} Its place in the queue: {place} of {of}."
         if not decision.sight.may_run:
             changes |= {"activity": None, "failure": None}
+        if wait.during is not None and wait.until is not None:
+            changes["activity"] = activity(wait.during, "template", wait.until)
         self._write(reading, decision, {**self._shown(reading), **changes})
         return Outcome(topics=wait.topics)
 
@@ -251,8 +273,23 @@ class DomainReconciler:
         observed = compose(reading.row, decision.sight, Changes(**changes), self._c.now())
         self._c.write_domain(reading.row, observed)
 
-    def _forget(self, key: Key) -> Outcome:
+    def _forget(self, key: Key, lane: str) -> Outcome:
         """The row is gone. What is left of it elsewhere is for the list of orphans."""
         self._power.forget(str(key.id))
         door.drop_by_index(self._c.database, "domain_windows", "domain", key.id)
-        return Outcome(gone=True)
+        found = queries.list_by_index(self._c.database, "disks", "template", key.id)
+        late = self._settle_unheard(found[0] if found else None, lane)
+        return late or Outcome(gone=True)
+
+    def _settle_unheard(self, record: dict[str, Any] | None, lane: str) -> Outcome | None:
+        """A template was being made, and its row is gone or nonsense: its desktop still waits."""
+        if record is None:
+            return None
+        try:
+            self._templates.settle(record, lane)
+        except Held:
+            return Outcome(again_s=HELD_AGAIN_S)
+        except EngineError as error:
+            log.warning("template_not_settled", id=record["id"], error=str(error))
+            return Outcome(again_s=UNHEARD_AGAIN_S)
+        return None

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from db import observed as door
+from db import queries
 from db.schema import OF_A_DOMAIN
 from db.states import Activity, Reason
 from engine.decisions import Decision, Sight, observed_of
@@ -28,9 +29,17 @@ from engine.reconcilers.disk_places import (
     prove_storage,
     shown_disks_of,
 )
-from engine.reconcilers.domain_facts import Elsewhere, Reading, count_children, read_parent
+from engine.reconcilers.domain_facts import (
+    Elsewhere,
+    Reading,
+    count_children,
+    read_parent,
+    source_of,
+)
+from engine.reconcilers.domain_templates import Templates
 from engine.reconcilers.history import deleted
 from engine.reconcilers.observation import Changes, activity, compose
+from engine.reconcilers.template_steps import making_id
 from engine.storage.disks import DiskFacts
 from engine.storage.paths import DiskPlan, check_disk_path, split_disk_path
 
@@ -39,14 +48,18 @@ PROGRESS_S = 1.0
 
 
 class Disks:
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, templates: Templates) -> None:
         self._c = context
+        self._templates = templates
 
     def create(
         self, reading: Reading, decision: Decision, disk_ids: tuple[str, ...], lane: str
     ) -> None:
         """Make what was never made. Afterwards the row is decided anew."""
         site = self._site(reading)
+        if source_of(reading.row):
+            self._templates.make(reading, decision, site, lane)
+            return
         long = "image" in (reading.row.get("origin") or {})
         timeout_s = self._c.settings.convert_timeout_s if long else self._c.settings.disk_timeout_s
         self._show(reading, decision, Activity.CREATING, "disks", timeout_s)
@@ -81,6 +94,8 @@ class Disks:
         if site is not None:
             self._require_lane(site, lane)
             with self._c.disk_locks.hold(reading.id):
+                if queries.get_row(self._c.database, "disks", making_id(reading.id)) is not None:
+                    return Outcome(again_s=0.0)  # a template of it was begun: decide anew
                 begun = any(record.get("state") == "deleting" for record in reading.records)
                 if not begun and any(count_children(self._c, reading)):
                     # Somebody built upon it meanwhile: decide anew.
@@ -104,6 +119,11 @@ class Disks:
             return Outcome(again_s=0.0)
         self.sweep(reading.row["id"], reading.records)
         door.append_events(self._c.database, [deleted(reading.row, self._c.now())])
+        for record in reading.records:
+            if record.get("backing"):
+                # What it was built upon may wait for it to go.
+                below = split_disk_path(str(record["backing"])).domain_id
+                self._c.topics.fire(f"children/{below}")
         return Outcome(gone=True)
 
     def sweep(self, domain_id: Any, records: Sequence[Mapping[str, Any]]) -> None:
@@ -223,7 +243,7 @@ class Disks:
         if at == 0 and origin.get("desktop"):
             raise Terminal(
                 Reason.INVALID_ROW,
-                "A template cannot be made from a desktop yet.",
+                "A desktop is not made from a desktop: make a template of it first.",
                 step="origin.desktop",
             )
         if plan.size_gib is None:

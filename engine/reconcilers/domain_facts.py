@@ -15,10 +15,11 @@ from typing import Any
 
 from db import queries
 from db.rowcheck import PlacementModel, SpecModel
-from db.states import Reason
+from db.states import Reason, is_handled, read_wish
 from engine.decisions import (
     Facts,
     Knowledge,
+    Making,
     is_wished_away,
     needs_room,
     observed_of,
@@ -30,12 +31,17 @@ from engine.reconcilers import Context
 from engine.reconcilers.disk_places import (
     DiskSite,
     find_site,
+    find_site_beside,
     find_site_of_records,
     path_removed,
     shown_disks_of,
 )
 from engine.storage.paths import DiskPlan, derive_disks
 from engine.unit import Unit
+
+
+WORK_MARKS = {"replacing", "moving", "moved_from"}
+"""What a task leaves in a record that it has not finished with."""
 
 
 class Elsewhere(Exception):
@@ -55,6 +61,12 @@ class Reading:
     last_host: str | None
     plans: list[DiskPlan] = field(default_factory=list)
     parent: Reading | None = None
+    source: Reading | None = None
+    """The desktop of which a template is to be made."""
+    making: dict[str, Any] | None = None
+    """The record of a template being made of this desktop."""
+    templating: dict[str, Any] | None = None
+    """The record of this template being made."""
     site: DiskSite | None = None
     """Where its disks are worked on, where that matters."""
     placement: Placed | Refused | None = None
@@ -80,7 +92,13 @@ def read(context: Context, domain_id: Any) -> Reading | None:
         return None
     records = sorted(found["disks"], key=lambda record: str(record.get("order", record["id"])))
     last_host = found["last_host"]
-    return Reading(found["row"], records, last_host if isinstance(last_host, str) else None)
+    return Reading(
+        found["row"],
+        records,
+        last_host if isinstance(last_host, str) else None,
+        making=found["making"],
+        templating=found["templating"],
+    )
 
 
 def look_around(context: Context, reading: Reading, lane: str) -> Facts:
@@ -117,6 +135,8 @@ def look_around(context: Context, reading: Reading, lane: str) -> Facts:
         has_ledger=bool(reading.records),
         deletion_begun="deleting" in states,
         work=_work_on(context, reading.row["id"]),
+        making=_making(reading),
+        unsettled=reading.templating is not None,
     )
 
 
@@ -143,7 +163,7 @@ def gather(context: Context, reading: Reading, lane: str) -> Facts:
 
 def count_children(context: Context, reading: Reading) -> tuple[int, int]:
     """(staying, being deleted)"""
-    children = queries.list_wishes_of_children(context.database, reading.id)
+    children = queries.list_children(context.database, reading.id)
     leaving = sum(1 for child in children if is_wished_away(child))
     return len(children) - leaving, leaving
 
@@ -208,6 +228,8 @@ def _facts_for_deletion(context: Context, reading: Reading) -> dict[str, Any]:
 
 def _facts_for_making(context: Context, reading: Reading) -> dict[str, Any]:
     unfinished = not reading.records or len(reading.made) < len(reading.records)
+    if source_of(reading.row):
+        return _facts_for_templating(context, reading) if unfinished else {}
     parent_problem = None
     if unfinished and _template_of(reading.row):
         parent_problem = read_parent(context, reading)
@@ -225,6 +247,64 @@ def _facts_for_making(context: Context, reading: Reading) -> dict[str, Any]:
         "parent_problem": parent_problem,
         "disk_host_problem": problem,
     }
+
+
+def _facts_for_templating(context: Context, reading: Reading) -> dict[str, Any]:
+    if not reading.records and shown_disks_of(reading.row):
+        return {}  # the ledger was emptied, but disks had been made: nothing is made anew
+    problem = read_source(context, reading)
+    if problem is not None or reading.source is None:
+        return {"unmade_disks": ("disk0",), "parent_problem": problem}
+    reading.plans = [_plan_of(record) for record in reading.source.made]
+    reading.site, problem = find_site_beside(context, reading.row, reading.source.made)
+    unmade = tuple(plan.id for plan in reading.plans)
+    return {"unmade_disks": unmade, "disk_host_problem": problem}
+
+
+def read_source(context: Context, reading: Reading) -> str | None:
+    """Read the desktop into `reading.source`; why no template can be made of it now, or None."""
+    desktop_id = source_of(reading.row)
+    reading.source = read(context, desktop_id)
+    source = reading.source
+    if source is None:
+        return f"There is no desktop {desktop_id}."
+    row = source.row
+    name = row.get("name") or desktop_id
+    if source.kind != "desktop":
+        return f"{name!r} is a {source.kind}, not a desktop."
+    if source.making and source.making["template"] != reading.id:
+        return f"Another template is being made of {name!r}."
+    work = _work_on(context, source.id)
+    if work is not None or any(WORK_MARKS & set(record) for record in source.records):
+        return work or f"The disks of the desktop {name!r} are being worked on."
+    states = {record.get("state") for record in source.records}
+    if is_wished_away(row) or "deleting" in states:
+        return f"The desktop {name!r} is being deleted."
+    if states != {"made"}:
+        return f"The disks of the desktop {name!r} are not ready."
+    observed = observed_of(row)
+    is_placed = recorded_host(observed, source.last_host) is not None
+    if observed.get("state") != "stopped" or is_placed or context.units.seen(source.id):
+        return f"The desktop {name!r} is not stopped. Shut it down: the template is made then."
+    if needs_room(row) and not is_handled(read_wish(row["desired"]), observed):
+        return f"The desktop {name!r} is about to be started."
+    if any(count_children(context, source)):
+        return f"Other disks are built upon those of the desktop {name!r}."
+    return None
+
+
+def _making(reading: Reading) -> Making | None:
+    record = reading.making
+    if record is None:
+        return None
+    deadline = record.get("deadline")
+    return Making(deadline) if isinstance(deadline, datetime) else None
+
+
+def source_of(row: Mapping[str, Any]) -> str | None:
+    """The desktop a template is made from."""
+    desktop_id = (row.get("origin") or {}).get("desktop")
+    return desktop_id if isinstance(desktop_id, str) and row.get("kind") != "desktop" else None
 
 
 def read_parent(context: Context, reading: Reading) -> str | None:
@@ -247,6 +327,8 @@ def read_parent(context: Context, reading: Reading) -> str | None:
 def plan_disks(reading: Reading) -> list[DiskPlan]:
     """The disks it should have. A row that names none has as many as its template."""
     named = (reading.row.get("spec") or {}).get("disks")
+    if source_of(reading.row):
+        return [_plan_of(record) for record in reading.made]
     parent = reading.parent
     if named or parent is None or len(parent.records) < 2:
         if not named and len(reading.made) > 1 and len(reading.made) == len(reading.records):

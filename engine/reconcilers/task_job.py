@@ -186,6 +186,13 @@ def require_stopped(context: Context, reading: Reading) -> None:
     """Raises Waiting. What is seen and what is recorded both count; the disks are held, so it
     cannot start after this look.
     """
+    if reading.making is not None or reading.templating is not None:
+        desktop = (reading.making or reading.templating or {}).get("desktop")
+        raise Waiting(
+            Reason.MAKING_TEMPLATE,
+            "A template is being made: the work begins once that is done.",
+            (f"making/{desktop}",),
+        )
     observed = observed_of(reading.row)
     host = recorded_host(observed, reading.last_host)
     hosts = [host] if host else [unit.id for unit in context.units.seen(reading.id)]
@@ -267,4 +274,4 @@ def _settle_replacing(
 
 
 def count_children(job: Job, reading: Reading) -> int:
-    return len(queries.list_wishes_of_children(job.c.database, reading.id))
+    return len(queries.list_children(job.c.database, reading.id))

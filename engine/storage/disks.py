@@ -21,6 +21,7 @@ from db.states import Reason
 from engine.errors import CommandFailed, EngineError, Terminal, WrongStorage
 from engine.hypervisor.guard import GUARD_NO_LOCK
 from engine.hypervisor.ssh import SshSession
+from engine.settings import EngineSettings
 from engine.storage import programs, qemu_img
 from engine.storage.faults import explain, foreign
 from engine.storage.paths import (
@@ -56,6 +57,10 @@ class DiskHost:
         if not is_uuid(installation):
             raise ValueError(f"{installation!r} is no installation's id")
         self._installation = installation
+
+    @property
+    def settings(self) -> EngineSettings:
+        return self._settings
 
     def ensure_marker(self, pool_path: str, pool_id: str, recorded: str | None) -> str:
         """The path's id, from its marker. A path never used before (`recorded` None) that holds no
@@ -186,6 +191,67 @@ class DiskHost:
             except Terminal:
                 continue  # another shape: not ours to speak of
         return found
+
+    def run_in(
+        self,
+        place: DiskPlace,
+        program: str,
+        *arguments: str,
+        step: str,
+        label: str,
+        timeout_s: float | None = None,
+        on_output: Callable[[bytes], None] | None = None,
+    ) -> str:
+        """What `program` (of this folder) says in the disk's place, under the disk's lock, which is
+        its first own argument. For engine.storage.templates.
+        """
+        lock = place.lock(self._installation)
+        try:
+            done = self._ssh.run_locked(
+                lock,
+                self._program(program, place, lock, *arguments),
+                timeout_s=timeout_s or self._settings.disk_timeout_s,
+                on_output=on_output,
+                label=label,
+            )
+        except CommandFailed as error:
+            raise self._explain_locked(error, place.pool_path, step) from error
+        return done.text
+
+    def run_plain(
+        self, program: str, *arguments: str, where: str, step: str, label: str, timeout_s: float
+    ) -> str:
+        """What a program says that changes nothing. `where`: the pool's path it is about."""
+        try:
+            done = self._ssh.run(
+                ["sh", "-c", program, CREATED_WITH, *arguments], timeout_s=timeout_s, label=label
+            )
+        except CommandFailed as error:
+            raise explain(error, self._at(where), step) from error
+        return done.text
+
+    def copy_layer(
+        self, path: str, source: str, backing: str | None, on_progress: Callable[[float], None]
+    ) -> DiskFacts:
+        """A copy of a disk of ours, of its own layer alone, on top of the same backing file."""
+        place = split_disk_path(path)
+        split_disk_path(source)
+        new = place.unpublished(secrets.token_hex(8))
+
+        def watch(chunk: bytes) -> None:
+            percent = qemu_img.parse_progress(chunk)
+            if percent is not None:
+                on_progress(percent)
+
+        facts = self._make(
+            place,
+            new,
+            qemu_img.rewrite(source, new, qemu_img.Rewrite(backing)),
+            backing=source,
+            timeout_s=self._settings.convert_timeout_s,
+            on_output=watch,
+        )
+        return self._require_backing(facts, backing)
 
     def _make(
         self,

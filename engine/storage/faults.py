@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from db.states import Reason
 from engine.errors import CommandFailed, EngineError, Terminal, Transient, WrongStorage
-from engine.storage import programs
+from engine.storage import programs, template_programs
 
 
 def foreign(where: str) -> WrongStorage:
@@ -48,6 +48,18 @@ def explain(error: CommandFailed, where: str, step: str) -> EngineError:
         return terminal(Reason.DISK_FAILED, f"The desktop's folder in {where} is a link.")
     if status == programs.NO_BACKING:
         return terminal(Reason.DISK_MISSING, f"The disk to build upon is not there in {where}.")
+    if status == template_programs.TAKEN:
+        return terminal(
+            Reason.DISK_FAILED,
+            f"There is a file in the template's place in {where} already, and it is another one.",
+        )
+    if status == template_programs.NOT_THE_SAME:
+        return transient(
+            Reason.DISK_FAILED,
+            f"The desktop's disk in {where} is not the one the template was made of: "
+            "somebody replaced it meanwhile. Nothing was overwritten.",
+            60.0,
+        )
     if status == programs.IN_USE or "lock" in error.answer:
         return transient(Reason.IN_USE, f"The disk in {where} is in use by another process.", 5.0)
     if "No space left on device" in error.answer:

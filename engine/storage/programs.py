@@ -5,7 +5,8 @@ Several steps in one round trip, and each step safe to be cut off and done again
 under a name of its own in its final folder, brought to disk, and published with `ln`, which fails
 where the name exists: nothing is ever overwritten. Every program first proves, by the marker, that
 the storage it would work on is this installation's. The exit statuses below 128 and above 80 are
-ours. Used by engine.storage.disks; engine.storage.work_programs has those of long work.
+ours. Used by engine.storage.disks; work_programs.py has those of long work, template_programs.py of
+templates.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ folder=$pool/$domain
 final=$folder/$disk.qcow2
 [ ! -h "$folder" ] || exit 83
 """
+"""Takes POOL-PATH DOMAIN DISK INSTALLATION off the arguments, and proves the storage."""
 
 LOOK = (
     PLACE

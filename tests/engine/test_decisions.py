@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from db.states import Desired, Kind, Observed, Reason
+from db.states import Activity, Desired, Kind, Observed, Reason
 from engine.decisions import (
     RULES,
     AskShutdown,
@@ -21,11 +21,13 @@ from engine.decisions import (
     Forget,
     Hold,
     Knowledge,
+    Making,
     PowerOff,
     RemoveRow,
     Renew,
     Rest,
     Resume,
+    Settle,
     Start,
     Suspend,
     Wait,
@@ -187,6 +189,8 @@ def all_facts(seen: Observed) -> list[Facts]:
             {"hosts": {HOST: Knowledge.LISTED}},
             {"foreign": frozenset({HOST})},
             {"has_ledger": True},
+            {"making": Making(NOW)},
+            {"unsettled": True},
         )
     ]
 
@@ -225,11 +229,37 @@ def test_whatever_the_facts_nothing_is_lost() -> None:
             if isinstance(action, PowerOff):
                 wished_down = case["desired"] in (Desired.STOPPED, Desired.DELETED)
                 assert wished_down or facts.deletion_begun, where
+            if facts.making and sight.state in (Observed.STOPPED, Observed.ABSENT):
+                assert isinstance(action, Wait | Hold), where
+            if facts.unsettled:
+                assert isinstance(action, Settle | Rest | Hold), where
             if facts.foreign:
                 assert isinstance(action, Fail | Hold), where
             if sight.state is Observed.UNKNOWN:
                 assert isinstance(action, Wait | Forget | Rest | Fail | Hold), where
-    assert checked == 4 * 5 * 2 * 2 * 5 * 3 * 13
+    assert checked == 4 * 5 * 2 * 2 * 5 * 3 * 15
+
+
+@pytest.mark.parametrize("desired", list(Desired))
+def test_a_desktop_of_which_a_template_is_made_waits_whatever_is_wished(desired: Desired) -> None:
+    facts = dataclasses.replace(FACTS_OF[Observed.STOPPED], making=Making(NOW))
+    for handled, failure in itertools.product((True, False), FAILURES.values()):
+        action = decide_for(
+            desired, Observed.STOPPED, facts, handled=handled, failure=failure
+        ).action
+        assert isinstance(action, Wait)
+        assert action.topics == (f"making/{ID}",)
+        assert action.during is Activity.TEMPLATING
+
+
+def test_a_template_begun_is_settled_before_a_failure_is_respected() -> None:
+    facts = Facts(unmade_disks=("disk0",), has_ledger=True, unsettled=True)
+    for desired in (Desired.STOPPED, Desired.DELETED):
+        for name in ("none", "terminal", "due", "nonsense"):
+            decision = decide_for(desired, Observed.ABSENT, facts, failure=FAILURES[name])
+            assert isinstance(decision.action, Settle)
+        waits = decide_for(desired, Observed.ABSENT, facts, failure=FAILURES["waits"])
+        assert waits.action == Rest(until=FAILURES["waits"]["retry_at"])  # type: ignore[index]
 
 
 def test_a_deletion_that_has_begun_is_final() -> None:

@@ -38,6 +38,7 @@ WORDS: dict[str, dict[str, str]] = {
         "pausing": "Pausing it",
         "resuming": "Waking it up",
         "deleting": "Removing its disk",
+        "templating": "A template is being made of it",
     },
     "reason": {
         "InvalidRow": "Its settings are not valid",
@@ -48,7 +49,8 @@ WORDS: dict[str, dict[str, str]] = {
         "NetworkRefused": "It may not use its network",
         "AddressTaken": "Its network address is in use",
         "PathRemoved": "Its disk lies outside its pool",
-        "ParentNotReady": "Waiting for its template",
+        "ParentNotReady": "Waiting for what it is made from",
+        "MakingTemplate": "A template is being made of it",
         "DiskMissing": "Its disk is missing",
         "DiskFailed": "Its disk could not be made",
         "WrongStorage": "The storage is not the right one",
