@@ -41,6 +41,24 @@ def create_domain(database: Database, row: dict[str, Any], by: str) -> dict[str,
     return dict(answer["changes"][0]["new_val"])
 
 
+def create_domains(database: Database, rows: list[dict[str, Any]], by: str) -> None:
+    """Several at once, each with the wish `stopped`. Raises Conflict where an id exists; the others
+    are there then.
+    """
+    documents = [
+        {
+            **row,
+            "created_at": r.now(),
+            "desired": wish_fields(Desired.STOPPED, by, False),
+            "observed": {},
+        }
+        for row in rows
+    ]
+    answer = database.run(r.table("domains").insert(documents, durability="hard"))
+    if answer["errors"]:
+        raise Conflict("Exists", "There is already a row with one of these ids.")
+
+
 def wish_domain(
     database: Database, domain_id: str, state: Desired, by: str, *, force: bool = False
 ) -> dict[str, Any]:

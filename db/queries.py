@@ -29,32 +29,51 @@ def list_by_index(database: Database, table: str, index: str, value: Any) -> lis
 
 
 def list_children(database: Database, domain_id: str) -> list[dict[str, Any]]:
-    """Domains built upon this one: whose disks have its disks as backing files, as the ledger says,
-    or who name it as their template and whose disks say nothing else.
+    """Domains built upon this one, whole rows: see list_children_of."""
+    return list_children_of(database, [domain_id]).get(domain_id, [])
+
+
+def list_children_of(
+    database: Database, ids: Iterable[str]
+) -> dict[str, list[dict[str, Any]]]:
+    """By each of these domains those built upon it: whose disks have its disks as backing files,
+    as the ledger says, or who name it as their template and whose disks say nothing else.
     """
-    built = r.table("disks").get_all(domain_id, index="parent")["domain"]
-    naming = r.table("domains").get_all(domain_id, index="template")
+    parents = list(ids)
+    if not parents:
+        return {}
+    built = r.table("disks").get_all(*parents, index="parent").pluck("domain", "backing")
+    naming = r.table("domains").get_all(*parents, index="template")
     found = database.run(
         r.expr({"built": built.coerce_to("array"), "naming": naming.coerce_to("array")})
     )
-    backed = set(found["built"])
-    named = {row["id"]: row for row in found["naming"]}
-    others = [key for key in named if key not in backed]
-    elsewhere = _built_upon_others(database, others, domain_id)
-    rows = get_rows(database, "domains", backed - set(named))
-    return [*rows, *(row for key, row in named.items() if key not in elsewhere)]
+    rows = {row["id"]: row for row in found["naming"]}
+    upon: dict[str, set[Any]] = {}
+    for record in found["built"]:
+        upon.setdefault(_base_of(record), set()).add(record["domain"])
+    backed = set().union(*upon.values())
+    elsewhere = _built_upon_others(database, [key for key in rows if key not in backed])
+    for key, row in rows.items():
+        if key not in backed and key not in elsewhere:
+            upon.setdefault(row["origin"]["template"], set()).add(key)
+    rows |= {row["id"]: row for row in get_rows(database, "domains", backed - set(rows))}
+    return {
+        parent: [rows[key] for key in sorted(keys, key=str) if key in rows]
+        for parent, keys in upon.items()
+    }
 
 
-def _built_upon_others(database: Database, ids: list[Any], domain_id: str) -> set[Any]:
-    """Those whose disks all have other backing files: a template was made of each meanwhile."""
+def _built_upon_others(database: Database, ids: list[Any]) -> set[Any]:
+    """Those whose disks have other backing files: a template was made of each meanwhile."""
     if not ids:
         return set()
-    query = r.table("disks").get_all(*ids, index="domain").pluck("domain", "backing")
-    bases: dict[Any, set[str]] = {}
-    for record in database.run(query):
-        if record.get("backing"):
-            bases.setdefault(record["domain"], set()).add(record["backing"].split("/")[-2])
-    return {key for key, known in bases.items() if domain_id not in known}
+    records = database.run(r.table("disks").get_all(*ids, index="domain"))
+    return {record["domain"] for record in records if record.get("backing")}
+
+
+def _base_of(record: dict[str, Any]) -> str:
+    """As the index `parent` of table `disks` has it."""
+    return str(record["backing"]).split("/")[-2]
 
 
 def list_without_domain(database: Database, table: str, key: str) -> list[dict[str, Any]]:

@@ -29,9 +29,15 @@ desktop {
   problem: null | {field, message}      (the row itself is wrong; somebody wrote nonsense)
 }
 template {
-  id, name, description, kind: "template", icon, os, user, created_at, spec (as above),
-  condition, condition_label, is_ready: bool (its disks are there), shared: bool, (admin) allowed
+  id, name, description, kind: "template" | "base", icon, os, user, created_at, spec (as above),
+  condition, condition_label, is_ready: bool (its disks are there), shared: bool,
+  observed (as above), actions: of those this person may ask now,
+  allowed: null | {roles, categories, groups, users} for who may change it
 }
+tree {version: what is deleted by `DELETE …/tree/<version>`, count (without the template itself),
+      others: how many of them are other people's, may_delete: bool, root: node}
+node {id, name: null where it is somebody else's, kind, user, condition, thumbnail_url,
+      children: [node]}
 hypervisor (administrators only) {
   id, hostname, port, user, description, pools: [id], limits, created_at,
   capabilities: {hypervisor: bool, disk_operations: bool},
@@ -63,7 +69,7 @@ from typing import Any
 from db.remedies import remedy_for
 from db.rowcheck import RowProblem, check_domain, check_hypervisor
 from db.states import Condition, EnrolmentState, HypervisorState, Observed, condition_of, read_wish
-from webapp.auth.permissions import Person, actions_for
+from webapp.auth.permissions import Person, actions_for, can_edit_template
 from webapp.tidy import (
     as_iso,
     as_list,
@@ -134,15 +140,25 @@ def template(row: Mapping[str, Any], person: Person) -> Payload:
     row = tidy_domain(row)
     condition = condition_of(row)
     allowed = as_mapping(row.get("allowed"))
-    payload = {
+    return {
         **_identity(row),
         "spec": spec(row["spec"]),
         "condition": condition.value,
         "condition_label": CONDITION_LABELS[condition],
         "is_ready": row["observed"].get("state") == Observed.STOPPED,
         "shared": any(isinstance(value, list) for value in allowed.values()),
+        "observed": _observed_domain(row["observed"], person),
+        "actions": sorted(actions_for(person, row)),
+        "allowed": tidy_allowed(allowed) if can_edit_template(person, row) else None,
     }
-    return payload | {"allowed": allowed} if person.is_admin else payload
+
+
+def tidy_allowed(allowed: Mapping[str, Any]) -> Payload:
+    """Each of the four: False (nobody), [] (everybody) or a list of ids."""
+    return {
+        key: [str(item) for item in allowed[key]] if isinstance(allowed.get(key), list) else False
+        for key in ("roles", "categories", "groups", "users")
+    }
 
 
 def hypervisor(row: Mapping[str, Any]) -> Payload:

@@ -168,14 +168,54 @@ class Desktops(Answer):
     items: list[Desktop]
 
 
+class Allowed(Answer):
+    """Each: false (nobody), [] (everybody) or a list of ids."""
+
+    roles: list[str] | Literal[False]
+    categories: list[str] | Literal[False]
+    groups: list[str] | Literal[False]
+    users: list[str] | Literal[False]
+
+
 class Template(Domain):
     is_ready: bool
     shared: bool
-    allowed: dict[str, Any] | None = None
+    observed: ObservedDesktop
+    actions: list[Action]
+    allowed: Allowed | None
 
 
 class Templates(Answer):
     items: list[Template]
+
+
+class TreeNode(Answer):
+    id: str
+    name: str | None = Field(description="Null where it is another person's desktop")
+    kind: str
+    user: str
+    condition: Condition
+    condition_label: str
+    thumbnail_url: str | None
+    children: list[TreeNode]
+
+
+class Tree(Answer):
+    version: str = Field(description="Deletes exactly this tree: DELETE …/tree/{version}")
+    count: int = Field(description="Of what is built upon it, itself not counted")
+    others: int = Field(description="How many of these are other people's")
+    may_delete: bool
+    root: TreeNode
+
+
+class MadeDesktop(Answer):
+    id: str
+    name: str
+    user: str
+
+
+class MadeDesktops(Answer):
+    items: list[MadeDesktop]
 
 
 class Viewer(Answer):

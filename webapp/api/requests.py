@@ -32,6 +32,9 @@ HostKey = Annotated[
     ),
 ]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+SomeIds = Literal[False] | Annotated[list[Id], Field(max_length=1000)]
+BULK_MAX = 200
+"""More desktops than this are several requests."""
 
 
 class Body(BaseModel):
@@ -57,6 +60,74 @@ class NewDesktop(Body):
     origin: NewDesktopOrigin
     description: Description = ""
     icon: Icon = ""
+
+
+class Allowed(Body):
+    """Who may use it. Each: false (nobody), [] (everybody) or a list of ids."""
+
+    roles: SomeIds = False
+    categories: SomeIds = False
+    groups: SomeIds = False
+    users: SomeIds = False
+
+
+class NewTemplateOrigin(Body):
+    desktop: Id
+
+
+class NewTemplate(Body):
+    name: Name
+    origin: NewTemplateOrigin
+    kind: Literal["template", "base"] = "template"
+    description: Description = ""
+    icon: Icon = ""
+    allowed: Allowed = Allowed()
+
+
+class Hardware(Body):
+    vcpus: Annotated[int, Field(ge=1, le=512)] | None = None
+    memory_mib: Annotated[int, Field(ge=16, le=16 * 1024 * 1024)] | None = None
+    firmware: Literal["bios", "uefi"] | None = None
+    video: Literal["virtio", "qxl", "vga", "bochs", "none"] | None = None
+    sound: Literal["none", "ich9", "ac97", "hda"] | None = None
+
+
+class ChangeTemplate(Body):
+    """What is given is changed. `retry`: try again what failed, and nothing else."""
+
+    name: Name | None = None
+    description: Description | None = None
+    allowed: Allowed | None = None
+    spec: Hardware | None = None
+    retry: Literal[True] | None = None
+
+    @model_validator(mode="after")
+    def something(self) -> ChangeTemplate:
+        given = self.model_fields_set
+        if not given or any(getattr(self, name) is None for name in given):
+            raise ValueError("give something to change, not null")
+        if "retry" in given and len(given) > 1:
+            raise ValueError("give `retry` alone")
+        return self
+
+
+class NewDesktops(Body):
+    """One of `count` (for myself), `names` (for myself), `users` or `group` (one each)."""
+
+    name: Name = "Desktop {n}"
+    origin: NewDesktopOrigin
+    description: Description = ""
+    count: Annotated[int, Field(ge=1, le=BULK_MAX)] | None = None
+    names: Annotated[list[Name], Field(min_length=1, max_length=BULK_MAX)] | None = None
+    users: Annotated[list[Id], Field(min_length=1, max_length=BULK_MAX)] | None = None
+    group: Id | None = None
+
+    @model_validator(mode="after")
+    def one_way(self) -> NewDesktops:
+        ways = [key for key in ("count", "names", "users", "group") if getattr(self, key)]
+        if len(ways) != 1:
+            raise ValueError("give exactly one of `count`, `names`, `users` and `group`")
+        return self
 
 
 class WishedDesktop(Body):

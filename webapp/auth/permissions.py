@@ -47,10 +47,34 @@ def can_see_desktop(person: Person, row: Mapping[str, Any]) -> bool:
     )
 
 
+def has_rank(person: Person, role: str) -> bool:
+    """Whether the person's role is this one or one above it."""
+    return person.role in ROLES and ROLES.index(person.role) >= ROLES.index(role)
+
+
+def can_make_templates(person: Person) -> bool:
+    return has_rank(person, "advanced")
+
+
 def can_use_template(person: Person, row: Mapping[str, Any]) -> bool:
-    if row.get("kind") != Kind.TEMPLATE:
+    """See it, and make desktops from it. Bases are templates too."""
+    if row.get("kind") not in (Kind.TEMPLATE, Kind.BASE):
         return False
     return person.is_admin or row.get("user") == person.id or is_shared(person, row.get("allowed"))
+
+
+def can_edit_template(person: Person, row: Mapping[str, Any]) -> bool:
+    """Change, share and delete it."""
+    if row.get("kind") not in (Kind.TEMPLATE, Kind.BASE):
+        return False
+    return person.is_admin or (can_make_templates(person) and row.get("user") == person.id)
+
+
+def can_make_for(person: Person, user_id: str, category: str) -> bool:
+    """Make desktops for this user of this category."""
+    if person.is_admin or user_id == person.id:
+        return True
+    return has_rank(person, "manager") and category == person.category
 
 
 def is_shared(person: Person, allowed: object) -> bool:
@@ -73,7 +97,7 @@ def is_shared(person: Person, allowed: object) -> bool:
 
 def actions_for(person: Person, row: Mapping[str, Any]) -> frozenset[Action]:
     """What this person may ask of this row now. The row must be tidy (`webapp.tidy`)."""
-    if can_see_desktop(person, row):
+    if can_see_desktop(person, row) or can_edit_template(person, row):
         return actions_of(row)
     return actions_of(row) if person.is_admin else frozenset()
 

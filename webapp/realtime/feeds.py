@@ -55,16 +55,16 @@ class Feeds:
 
     def start(self) -> None:
         """Begin to follow. The pages' lists come when the first listings are complete."""
-        tables: dict[str, tuple[Callable[[Event], None], Callable[[Any], Any] | None]] = {
-            "domains": (self._on_domain, None),
-            "thumbnails": (self._on_thumbnail, lambda table: table.pluck("id", "at")),
-            "users": (self._on_user, None),
-        }
-        tables |= {
-            listing.table: (partial(self._on_listed, listing), listing.select)
-            for listing in LISTINGS
-        }
-        for table, (handle, select) in tables.items():
+        feeds: list[tuple[str, Callable[[Event], None], Callable[[Any], Any] | None]] = [
+            ("domains", self._on_domain, None),
+            ("thumbnails", self._on_thumbnail, lambda table: table.pluck("id", "at")),
+            ("users", self._on_user, None),
+            *(
+                (listing.table, partial(self._on_listed, listing), listing.select)
+                for listing in LISTINGS
+            ),
+        ]
+        for table, handle, select in feeds:
             self._greenlets.append(gevent.spawn(self._follow, table, handle, select))
 
     def stop(self) -> None:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from db.connection import r
 from webapp import payloads, payloads_tasks, pool_payloads
-from webapp.auth.permissions import Person, can_see_task
+from webapp.auth.permissions import Person, can_see_task, can_use_template
 
 Row = dict[str, Any]
 
@@ -45,7 +46,14 @@ class Listing:
         return {"items": sorted(shown, key=self.sort_key)}
 
 
+def _templates(table: Any) -> Any:
+    return table.filter(lambda row: r.expr(["template", "base"]).contains(row["kind"]))
+
+
 LISTINGS: tuple[Listing, ...] = (
+    Listing(
+        "domains", "template", "templates", payloads.template, can_use_template, _templates
+    ),
     Listing(
         "hypervisors", "hypervisor", "hypervisors", lambda row, _person: payloads.hypervisor(row)
     ),

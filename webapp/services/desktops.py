@@ -86,25 +86,30 @@ def create_desktop(
     """A new desktop with the template's hardware, stopped. `name` and `description` are judged by
     the caller's model (`db.rowcheck` bounds).
     """
-    template = _find_template(user, template_id)
-    row = {
+    template = find_template(user, template_id)
+    row = new_row(user, name, template, description, icon)
+    made = desired.create_domain(database(), row, user.actor)
+    audit.record(user.actor, "desktop.create", f"domain/{made['id']}", template=template["id"])
+    return payloads.desktop(made, user)
+
+
+def new_row(owner: Person, name: str, template: Row, description: str = "", icon: str = "") -> Row:
+    """A desktop's row, as it is made from this template for its owner."""
+    return {
         "id": str(uuid.uuid4()),
         "kind": Kind.DESKTOP.value,
         "name": name,
         "description": description,
         "icon": icon or as_text(template.get("icon")) or "",
         "os": as_text(template.get("os")) or "",
-        "user": user.id,
-        "group": user.group,
-        "category": user.category,
+        "user": owner.id,
+        "group": owner.group,
+        "category": owner.category,
         "origin": {"template": template["id"]},
         "parents": [*as_list(template.get("parents")), template["id"]],
-        "spec": _spec_from(template),
+        "spec": spec_from(template),
         "placement": {"pool": as_mapping(template.get("placement")).get("pool") or "default"},
     }
-    made = desired.create_domain(database(), row, user.actor)
-    audit.record(user.actor, "desktop.create", f"domain/{made['id']}", template=template["id"])
-    return payloads.desktop(made, user)
 
 
 def wish(user: Person, desktop_id: str, action: Action, *, force: bool = False) -> Payload:
@@ -214,7 +219,7 @@ def _payload(row: Row, user: Person) -> Payload:
     return payloads.desktop(row, user, thumbnails.times_of([row["id"]]).get(row["id"]))
 
 
-def _find_template(user: Person, template_id: str) -> Row:
+def find_template(user: Person, template_id: str) -> Row:
     row = queries.get_row(database(), "domains", template_id) if is_uuid(template_id) else None
     if row is None or not can_use_template(user, row):
         raise Problem(422, "NoSuchTemplate", "There is no such template.", field="origin.template")
@@ -223,7 +228,7 @@ def _find_template(user: Person, template_id: str) -> Row:
     return row
 
 
-def _spec_from(template: Row) -> dict[str, Any]:
+def spec_from(template: Row) -> dict[str, Any]:
     """The template's hardware without what identifies a machine (its network addresses)."""
     try:
         model = SpecModel.model_validate(template.get("spec") or {})
