@@ -33,9 +33,7 @@ def list_children(database: Database, domain_id: str) -> list[dict[str, Any]]:
     return list_children_of(database, [domain_id]).get(domain_id, [])
 
 
-def list_children_of(
-    database: Database, ids: Iterable[str]
-) -> dict[str, list[dict[str, Any]]]:
+def list_children_of(database: Database, ids: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
     """By each of these domains those built upon it: whose disks have its disks as backing files,
     as the ledger says, or who name it as their template and whose disks say nothing else.
     """

@@ -46,7 +46,7 @@ def test_templates_are_listed_to_those_they_are_shared_with(
     listed = ana("GET", "/templates").json
     assert [item["id"] for item in listed["items"]] == [for_ana["id"], shared["id"]]
     assert listed["items"][0]["is_ready"] is True
-    assert "allowed" not in listed["items"][0]
+    assert listed["items"][0]["allowed"] is None
     assert {item["id"] for item in root("GET", "/templates").json["items"]} == {
         shared["id"],
         private["id"],

@@ -55,7 +55,10 @@ def get_template(user: Person, template_id: str) -> dict[str, Any]:
 )
 def change_template(user: Person, template_id: str, body: ChangeTemplate) -> dict[str, Any]:
     """New hardware is that of desktops made from now on."""
-    return templates.change(user, template_id, body.model_dump(exclude_unset=True))
+    changes = body.model_dump(exclude_unset=True)
+    if body.allowed is not None:
+        changes["allowed"] = body.allowed.model_dump()  # whole: what is left out is nobody
+    return templates.change(user, template_id, changes)
 
 
 @operation(

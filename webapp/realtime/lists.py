@@ -51,9 +51,7 @@ def _templates(table: Any) -> Any:
 
 
 LISTINGS: tuple[Listing, ...] = (
-    Listing(
-        "domains", "template", "templates", payloads.template, can_use_template, _templates
-    ),
+    Listing("domains", "template", "templates", payloads.template, can_use_template, _templates),
     Listing(
         "hypervisors", "hypervisor", "hypervisors", lambda row, _person: payloads.hypervisor(row)
     ),

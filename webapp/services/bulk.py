@@ -37,46 +37,56 @@ def make_desktops(user: Person, fields: dict[str, Any]) -> Payload:
         for owner, name in zip(owners, names, strict=True)
     ]
     desired.create_domains(database(), rows, user.actor)
-    audit.record(
-        user.actor, "desktop.create_many", f"domain/{template['id']}", count=len(rows)
-    )
+    audit.record(user.actor, "desktop.create_many", f"domain/{template['id']}", count=len(rows))
     return {"items": [{key: row[key] for key in ("id", "name", "user")} for row in rows]}
 
 
 def _owners(user: Person, fields: dict[str, Any]) -> list[Person]:
     """Whose each of the desktops will be."""
-    if fields.get("count"):
-        return [user] * int(fields["count"])
-    if fields.get("names"):
-        return [user] * len(fields["names"])
     if fields.get("users"):
-        wanted = list(dict.fromkeys(fields["users"]))
-        rows = {row["id"]: row for row in queries.get_rows(database(), "users", wanted)}
-        people = [person_of_row(rows[key]) if key in rows else None for key in wanted]
-        field, unknown = "users", [
-            key
-            for key, person in zip(wanted, people, strict=True)
-            if person is None or not can_make_for(user, person.id, person.category)
-        ]
-    else:
-        rows_of_group = queries.list_by_index(database(), "users", "group", fields["group"])
-        people = [person_of_row(row) for row in rows_of_group if row.get("enabled") is not False]
-        people.sort(key=lambda person: person.id if person else "")
-        allowed = [p for p in people if p and can_make_for(user, p.id, p.category)]
-        field, unknown = "group", [] if people and len(allowed) == len(people) else [fields["group"]]
+        return _people(user, fields["users"])
+    if fields.get("group"):
+        return _people_of(user, fields["group"])
+    return [user] * int(fields.get("count") or len(fields["names"]))
+
+
+def _people(user: Person, ids: list[str]) -> list[Person]:
+    wanted = list(dict.fromkeys(ids))
+    rows = {row["id"]: row for row in queries.get_rows(database(), "users", wanted)}
+    people = [person_of_row(rows[key]) for key in wanted if key in rows]
+    found = {person.id: person for person in people if person and _is_theirs(user, person)}
+    unknown = [key for key in wanted if key not in found]
     if unknown:
-        raise Problem(
-            422,
-            "NoSuchUser",
-            f"You cannot make desktops for {', '.join(unknown[:5])}: there is no such user or "
-            "group among those you manage.",
-            field=field,
-        )
+        raise _unknown("users", ", ".join(unknown[:5]))
+    return list(found.values())
+
+
+def _people_of(user: Person, group: str) -> list[Person]:
+    rows = queries.list_by_index(database(), "users", "group", group)
+    people = [person for person in map(person_of_row, rows) if person]
+    if not people or not all(_is_theirs(user, person) for person in people):
+        raise _unknown("group", group)
     if len(people) > BULK_MAX:
         raise Problem(
-            422, "TooMany", f"These are {len(people)} users; {BULK_MAX} at once.", field=field
+            422,
+            "TooMany",
+            f"The group has {len(people)} users; make desktops for {BULK_MAX} at once.",
+            field="group",
         )
-    return [person for person in people if person is not None]
+    return sorted(people, key=lambda person: person.id)
+
+
+def _is_theirs(user: Person, person: Person) -> bool:
+    return can_make_for(user, person.id, person.category)
+
+
+def _unknown(field: str, names: str) -> Problem:
+    return Problem(
+        422,
+        "NoSuchUser",
+        f"You cannot make desktops for {names}: nobody of that name is among those you manage.",
+        field=field,
+    )
 
 
 def _name(pattern: str, number: int, count: int, owner: Person) -> str:
