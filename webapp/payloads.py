@@ -32,7 +32,7 @@ template {
   id, name, description, kind: "template" | "base", icon, os, user, created_at, spec (as above),
   condition, condition_label, is_ready: bool (its disks are there), shared: bool,
   observed (as above), actions: of those this person may ask now,
-  allowed: null | {roles, categories, groups, users} for who may change it
+  remedy, problem (as above), allowed: null | {roles, categories, groups, users} for who may change
 }
 tree {version: what is deleted by `DELETE …/tree/<version>`, count (without the template itself),
       others: how many of them are other people's, may_delete: bool, root: node}
@@ -137,7 +137,7 @@ def desktop(row: Mapping[str, Any], person: Person, thumbnail_at: object = None)
 
 
 def template(row: Mapping[str, Any], person: Person) -> Payload:
-    row = tidy_domain(row)
+    raw, row = row, tidy_domain(row)
     condition = condition_of(row)
     allowed = as_mapping(row.get("allowed"))
     return {
@@ -150,6 +150,8 @@ def template(row: Mapping[str, Any], person: Person) -> Payload:
         "observed": _observed_domain(row["observed"], person),
         "actions": sorted(actions_for(person, row)),
         "allowed": tidy_allowed(allowed) if can_edit_template(person, row) else None,
+        "remedy": _remedy(row["observed"], person),
+        "problem": _problem(check_domain(dict(raw))),
     }
 
 

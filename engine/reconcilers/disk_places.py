@@ -10,7 +10,6 @@ mounted is never mistaken for an empty one. Used by the disk reconciler.
 from __future__ import annotations
 
 import hashlib
-import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

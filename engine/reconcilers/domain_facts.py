@@ -39,7 +39,6 @@ from engine.reconcilers.disk_places import (
 from engine.storage.paths import DiskPlan, derive_disks
 from engine.unit import Unit
 
-
 WORK_MARKS = {"replacing", "moving", "moved_from"}
 """What a task leaves in a record that it has not finished with."""
 

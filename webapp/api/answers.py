@@ -182,7 +182,9 @@ class Template(Domain):
     shared: bool
     observed: ObservedDesktop
     actions: list[Action]
-    allowed: Allowed | None
+    allowed: Allowed | None = Field(description="Null for who may not change it")
+    remedy: str | None
+    problem: RowProblem | None
 
 
 class Templates(Answer):

@@ -11,14 +11,33 @@ from typing import Any
 from flask import Flask, request
 
 from webapp.auth.guards import current_user
-from webapp.views import account, desktops, hypervisors, pictures, pools, system, tasks
+from webapp.views import (
+    account,
+    desktops,
+    hypervisors,
+    pictures,
+    pools,
+    system,
+    tasks,
+    templates,
+)
 from webapp.views.bindings import Bindings
 from webapp.views.pages import blueprint
 from webapp.views.words import ROLE_NAMES, WORDS
 
 THEMES = ("auto", "light", "dark")
 
-__all__ = ["account", "desktops", "hypervisors", "pictures", "pools", "register", "system", "tasks"]
+__all__ = [
+    "account",
+    "desktops",
+    "hypervisors",
+    "pictures",
+    "pools",
+    "register",
+    "system",
+    "tasks",
+    "templates",
+]
 
 
 def register(app: Flask) -> None:

@@ -114,6 +114,17 @@ WORDS: dict[str, dict[str, str]] = {
         "failed": "Failed",
         "cancelled": "Cancelled",
     },
+    "kind": {"desktop": "Desktop", "template": "Template", "base": "Base image"},
+    "template_step": {
+        "check": "Checking the desktop's disks",
+        "link": "Taking over the desktop's disks",
+        "copy": "Copying the desktop's disks",
+        "overlay": "Laying the desktop upon it",
+        "switch": "Laying the desktop upon it",
+        "creating": "Making its disks",
+        "disks": "Making its disks",
+        "deleting": "Removing its disks",
+    },
     "host_state": {
         "online": "Online",
         "connecting": "Connecting",
@@ -168,6 +179,13 @@ WORDS: dict[str, dict[str, str]] = {
         "removed": "{name} was deleted",
         "created": "{name} is being created",
         "renamed": "Saved",
+        "remove_alone": "and its disks will be gone for good. Nothing is built upon it.",
+        "remove_tree": "and {count} built upon it will be gone for good, with all that is saved on "
+        "their disks. This is all of it:",
+        "remove_others": "cannot be deleted by you: of {count} built upon it, {others} are other "
+        "people's. Ask an administrator.",
+        "made_many": "{count} desktops are being made.",
+        "from_to": "A number from {from} to {to}.",
         "deleting": "{name} is being deleted",
         "none_found": "No desktop matches.",
         "some_found": "{count} shown",

@@ -21,6 +21,7 @@ import pytest
 from db import schema
 from db.connection import Database, r
 from db.settings import Settings
+from engine.errors import Transient
 from engine.reconcilers.template_steps import Ledger, Record, TemplateSteps, making_id
 from engine.settings import EngineSettings
 from engine.storage.disks import DiskHost
@@ -247,6 +248,27 @@ def test_killed_while_it_is_taken_back_or_finished(case: Case, pool: str, tiny_b
         case.settle(record)
         (case.assert_made if is_committed else case.assert_as_before)(record)
         case.assert_tidy(record)
+
+
+def test_a_copy_for_which_there_is_no_room_is_not_begun(
+    case: Case, pool: str, disks: DiskHost, shared_host: LabHost
+) -> None:
+    other = f"{pool}-small"
+    Path(other).mkdir()
+    shared_host.exec(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", other])
+    disks.ensure_marker(other, "default", None)
+    desktop, template = str(uuid.uuid4()), str(uuid.uuid4())
+    source = f"{pool}/{desktop}/disk0.qcow2"
+    disks.create_empty(source, 0.1)
+    shared_host.exec(["qemu-io", "-f", "qcow2", "-c", "write -P 9 0 8M", source])
+    entry = {"id": "disk0", "bus": "virtio", "order": "000", "source": source, "backing": None}
+    disk = {**entry, "path": f"{other}/{template}/disk0.qcow2"}
+    ids = {"id": making_id(desktop), "desktop": desktop, "template": template}
+    record = {**ids, "pool": "default", "disks": [disk]}
+    with pytest.raises(Transient, match="Make room there") as raised:
+        case.steps().check(record, lambda step, percent: None)
+    assert raised.value.step == "space"
+    assert case.making(record) is None
 
 
 def test_killed_in_the_middle_of_a_copy(

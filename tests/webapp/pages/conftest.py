@@ -25,6 +25,7 @@ from tests.webapp.pages import rows
 CHROMIUM = "/usr/bin/chromium"
 
 TABLES = (
+    "disks",
     "domains",
     "hypervisors",
     "thumbnails",

@@ -33,7 +33,13 @@ def furnish(site: Site) -> dict[str, str]:
     """Rows of every kind; page name -> its address."""
     desktops = rows.every_condition("root")
     desktops[0]["name"] = "A name as long as the rules allow without a single space" + "e" * 24
-    site.insert("domains", *desktops, rows.template("Office"), rows.template("Programming"))
+    office = rows.template("Office")
+    site.insert("domains", *desktops, office, rows.template("Programming"))
+    site.run(
+        r.table("domains")
+        .get_all(*[row["id"] for row in desktops[1:5]])
+        .update({"origin": {"template": office["id"]}})
+    )
     site.insert("hypervisors", rows.hypervisor("hyper-1"), rows.hypervisor_with_new_key("hyper-2"))
     shot = rows.thumbnail(desktops[4]["id"])
     site.insert("thumbnails", {**shot, "png": r.binary(shot["png"])})
@@ -53,6 +59,8 @@ def furnish(site: Site) -> dict[str, str]:
         "desktop": f"/desktops/{running['id']}",
         "failed desktop": f"/desktops/{failed['id']}",
         "viewer": f"/desktops/{failed['id']}/viewer",
+        "templates": "/templates",
+        "template": f"/templates/{office['id']}",
         "account": "/account",
         "hypervisors": "/admin/hypervisors",
         "hypervisor": "/admin/hypervisors/hyper-2",
