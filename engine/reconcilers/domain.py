@@ -56,7 +56,6 @@ from engine.reconcilers.domain_facts import (
 from engine.reconcilers.domain_power import Power, shown_disks, shown_interfaces
 from engine.reconcilers.domain_templates import Templates
 from engine.reconcilers.observation import Changes, activity, compose, failure_of, invalid_row
-from engine.reconcilers.template_steps import making_id
 from engine.workqueue import Key
 
 log = get_logger(__name__)
@@ -149,7 +148,7 @@ class DomainReconciler:
                 self._templates.settle(reading.templating or {}, lane, show)
                 return None
             case Start(hypervisor):
-                return self._start(reading, decision, hypervisor, lane)
+                return self._power.start(reading, decision, hypervisor, lane)
             case AskShutdown(hypervisor, deadline):
                 return self._power.ask_shutdown(reading, decision, hypervisor, deadline, lane)
             case PowerOff(hypervisor):
@@ -167,15 +166,6 @@ class DomainReconciler:
                 return self._disks.remove_row(reading)
             case Forget(hypervisor):
                 return self._disks.forget(reading, hypervisor)
-
-    def _start(
-        self, reading: Reading, decision: Decision, hypervisor: str, lane: str
-    ) -> Outcome | None:
-        """Its disks are its own meanwhile: no template is begun of them while it starts."""
-        with self._c.disk_locks.hold(reading.id):
-            if queries.get_row(self._c.database, "disks", making_id(reading.id)) is not None:
-                return None
-            return self._power.start(reading, decision, hypervisor, lane)
 
     def _rest(
         self,

@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from db import observed as door
+from db import queries
 from db.logs import get_logger
 from db.rowcheck import PlacementModel, SpecModel
 from db.states import Activity, Observed, Reason
@@ -36,6 +37,7 @@ from engine.reconcilers import Context, Outcome
 from engine.reconcilers.disk_places import all_paths, pool_of
 from engine.reconcilers.domain_facts import Elsewhere, Reading
 from engine.reconcilers.observation import Changes, activity, compose
+from engine.reconcilers.template_steps import making_id
 from engine.storage.paths import check_disk_path, derive_mac
 from engine.unit import Unit
 
@@ -66,6 +68,8 @@ class Power:
         unit = self._unit(hypervisor, lane)
         # Work on the disks either sees where it is placed, or has them first.
         with self._c.disk_locks.hold(reading.id):
+            if queries.get_row(self._c.database, "disks", making_id(reading.id)) is not None:
+                return Outcome(again_s=0.0)  # a template of it was begun: decide anew
             return self._start_held(reading, decision, unit)
 
     def _start_held(self, reading: Reading, decision: Decision, unit: Unit) -> Outcome:

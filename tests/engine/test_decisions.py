@@ -236,7 +236,7 @@ def test_whatever_the_facts_nothing_is_lost() -> None:
             if facts.foreign:
                 assert isinstance(action, Fail | Hold), where
             if sight.state is Observed.UNKNOWN:
-                assert isinstance(action, Wait | Forget | Rest | Fail | Hold), where
+                assert isinstance(action, Wait | Forget | Rest | Fail | Hold | Settle), where
     assert checked == 4 * 5 * 2 * 2 * 5 * 3 * 15
 
 
