@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from db.connection import Database, r
+from db.os_profiles import OS_PROFILES
 
 NOBODY: dict[str, Any] = {"roles": False, "categories": False, "groups": False, "users": False}
 EVERYBODY: dict[str, Any] = {"roles": [], "categories": False, "groups": False, "users": False}
@@ -56,6 +57,7 @@ DEFAULTS: dict[str, list[dict[str, Any]]] = {
             "allowed": EVERYBODY,
         }
     ],
+    "os_profiles": OS_PROFILES,
     "hypervisors_pools": [
         {
             "id": "default",

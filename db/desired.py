@@ -11,7 +11,7 @@ from typing import Any
 
 from db.connection import Database, r
 from db.errors import Conflict, NotFound
-from db.states import Desired, HypervisorDesired, TaskDesired
+from db.states import Desired, HypervisorDesired, MediaDesired, TaskDesired
 
 
 def wish_fields(state: str, by: str, force: bool) -> dict[str, Any]:
@@ -82,6 +82,64 @@ def edit_domain(database: Database, domain_id: str, changes: dict[str, Any]) -> 
     if {"id", "kind", "desired", "observed"} & set(changes):
         raise ValueError("edit_domain writes neither id, kind, desired nor observed")
     return _update_unless_deleted(database, "domains", domain_id, changes)
+
+
+def create_media(
+    database: Database, row: dict[str, Any], state: MediaDesired, by: str
+) -> dict[str, Any]:
+    """Insert a medium. One that is still to be uploaded is wished `absent` until it is whole."""
+    document = {
+        **row,
+        "created_at": r.now(),
+        "desired": wish_fields(state, by, False),
+        "observed": {},
+    }
+    answer = database.run(
+        r.table("media").insert(document, durability="hard", return_changes="always")
+    )
+    if answer["errors"]:
+        raise Conflict("Exists", "There is already a medium with this id.")
+    return dict(answer["changes"][0]["new_val"])
+
+
+def wish_media(database: Database, media_id: str, state: MediaDesired, by: str) -> dict[str, Any]:
+    return _update_unless_deleted(
+        database,
+        "media",
+        media_id,
+        {"desired": r.literal(wish_fields(state, by, False))},
+        # One whose deletion was refused may be wanted again; a begun one is final for the engine.
+        repeats=True,
+    )
+
+
+def edit_media(database: Database, media_id: str, changes: dict[str, Any]) -> dict[str, Any]:
+    if {"id", "kind", "source", "desired", "observed"} & set(changes):
+        raise ValueError("edit_media writes neither id, kind, source, desired nor observed")
+    return _update_unless_deleted(database, "media", media_id, changes)
+
+
+def put_upload(database: Database, record: dict[str, Any]) -> None:
+    """The key of a finished upload, for the engine to sign its tickets with."""
+    value = {**record, "used": [], "at": r.now()}
+    database.run(r.table("uploads").insert(value, conflict="replace", durability="hard"))
+
+
+def use_ticket(database: Database, media_id: str, nonce: str) -> bool:
+    """Note a ticket as used. False where it was used before, or the upload is gone."""
+    answer = database.run(
+        r.table("uploads")
+        .get(media_id)
+        .update(
+            lambda row: r.branch(
+                row["used"].default([]).contains(nonce),
+                {},
+                {"used": row["used"].default([]).append(nonce)},
+            ),
+            durability="hard",
+        )
+    )
+    return bool(answer["replaced"])
 
 
 def create_hypervisor(database: Database, row: dict[str, Any], by: str) -> dict[str, Any]:

@@ -98,6 +98,17 @@ class Spec(TypedDict, total=False):
     boot: list[str]
     disks: list[Disk]
     media: list[dict[str, Any]]
+    """Drives, each {"id": a medium's or None where it is empty}. Left out: the medium it is
+    installed from is in its one drive.
+    """
+    secure_boot: bool
+    """With UEFI: only signed systems start."""
+    tpm: bool
+    """A TPM 2.0, emulated; what is in it lasts as long as the desktop runs."""
+    hyperv: bool
+    """Tell a Windows guest that it is a guest (it is then faster); under KVM alone."""
+    clock: str
+    """utc | localtime"""
     interfaces: list[Interface]
     graphics: list[str]
     video: str

@@ -173,7 +173,7 @@ REMEDIES: dict[str, Remedy] = {
         "It goes on by itself once the medium is there.",
         "Look at the medium's own state on the page Media; it goes on by itself.",
     ),
-    Reason.MEDIA_MISSING: Remedy(
+    Reason.MEDIA_FAILED: Remedy(
         "An administrator must look at the storage.",
         "Look at the storage; if the file is really gone, have the medium downloaded again.",
     ),

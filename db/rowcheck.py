@@ -88,6 +88,12 @@ class InterfaceModel(_Row):
     mac: Annotated[str, StringConstraints(pattern=MAC, to_lower=True)] | None = None
 
 
+class DriveModel(_Row):
+    """A drive for ISO or floppy images, with the medium that is in it."""
+
+    id: UuidText | None = None
+
+
 class SpecModel(_Row):
     vcpus: int = Field(default=1, ge=1, le=512)
     memory_mib: int = Field(default=512, ge=16, le=16 * 1024 * 1024)
@@ -96,7 +102,11 @@ class SpecModel(_Row):
         default=["disk"], max_length=4
     )
     disks: list[DiskModel] = Field(default_factory=list, max_length=16)
-    media: list[dict[str, Any]] = Field(default_factory=list, max_length=8)
+    media: list[DriveModel] = Field(default_factory=list, max_length=4)
+    secure_boot: bool = False
+    tpm: bool = False
+    hyperv: bool = False
+    clock: Literal["utc", "localtime"] = "utc"
     interfaces: list[InterfaceModel] = Field(default_factory=list, max_length=8)
     graphics: list[Literal["vnc", "spice"]] = Field(default=["vnc"], max_length=2)
     video: Literal["virtio", "qxl", "vga", "bochs", "none"] = "virtio"

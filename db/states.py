@@ -190,7 +190,7 @@ class Reason(StrEnum):
     CHECKSUM_DIFFERS = "ChecksumDiffers"
     NOT_AN_IMAGE = "NotAnImage"
     MEDIA_NOT_READY = "MediaNotReady"
-    MEDIA_MISSING = "MediaMissing"
+    MEDIA_FAILED = "MediaFailed"
     WAITING_ITS_TURN = "WaitingItsTurn"
     HARDWARE_MISSING = "HardwareMissing"
     NOT_STOPPED = "NotStopped"
@@ -304,6 +304,7 @@ _WAITING_REASONS = frozenset(
         Reason.PATH_REMOVED,
         Reason.PARENT_NOT_READY,
         Reason.MEDIA_NOT_READY,
+        Reason.HARDWARE_MISSING,
         Reason.WORKED_ON,
     }
 )

@@ -15,6 +15,13 @@ HOST_SHARE = 0.05
 HOST_SHARE_MIN_MIB = 256
 """Memory left to the host itself."""
 
+HARDWARE = {
+    "uefi": "no UEFI firmware (package ovmf)",
+    "secure-boot": "no UEFI firmware with secure boot (package ovmf)",
+    "tpm": "no TPM emulator (packages swtpm and swtpm-tools)",
+}
+"""What a desktop may ask for and not every host has -> what is missing there, in words."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -30,6 +37,8 @@ class Request:
     """Where the last try failed: taken only if there is no other."""
     networks: tuple[str, ...] = ()
     """Ids of table `interfaces`."""
+    hardware: frozenset[str] = frozenset()
+    """What only some hosts can give it: of HARDWARE."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,8 @@ class HostRoom:
     """Grows with each desktop that is placed anywhere: when this host was last chosen."""
     lacks: Mapping[str, str] = field(default_factory=dict)
     """Id of a network -> what this host does not have of it."""
+    offers: frozenset[str] = frozenset()
+    """Of HARDWARE."""
     kept: bool = False
     """For a large desktop that has waited long enough."""
 
@@ -119,7 +130,17 @@ def networks_missing_on(request: Request, host: HostRoom) -> str | None:
     return f"has {' and '.join(dict.fromkeys(missing))}" if missing else None
 
 
+def hardware_missing_on(request: Request, host: HostRoom) -> str | None:
+    """What of its hardware the host's QEMU cannot give it, in words, or None."""
+    missing = sorted(request.hardware - host.offers)
+    return f"has {' and '.join(HARDWARE[name] for name in missing)}" if missing else None
+
+
 def could_ever_run(request: Request, host: HostRoom) -> bool:
     """Whether it would fit if the host were empty."""
     empty = host.emptied()
-    return networks_missing_on(request, empty) is None and missing_on(request, empty) is None
+    return (
+        hardware_missing_on(request, empty) is None
+        and networks_missing_on(request, empty) is None
+        and missing_on(request, empty) is None
+    )

@@ -19,6 +19,26 @@ from enum import StrEnum
 from typing import Any
 
 from db.states import Activity, Desired, Kind, Observed, Reason, Wish, is_handled, read_wish
+from engine.actions import (
+    NEEDS_DISKS,
+    Action,
+    AskShutdown,
+    ChangeMedia,
+    CreateDisks,
+    DeleteDisks,
+    Fail,
+    Forget,
+    Hold,
+    PowerOff,
+    RemoveRow,
+    Renew,
+    Rest,
+    Resume,
+    Settle,
+    Start,
+    Suspend,
+    Wait,
+)
 from engine.placement import Placed, Refused
 
 RESTART_PAUSE_S = 60.0
@@ -115,6 +135,11 @@ class Facts:
     """Why no host can work on its disks now."""
     work: str | None = None
     """What a task does with its disks now: they are neither used nor touched meanwhile."""
+    media_problem: str | None = None
+    """Why what is to be in its drives cannot be used now."""
+    media_topics: tuple[str, ...] = ()
+    media_differ: bool = False
+    """It runs, and something else is in its drives than should be."""
     placement: Placed | Refused | None = None
     """Where it would run; asked for only where it may have to start."""
 
@@ -138,122 +163,6 @@ class Sight:
 
 
 NEVER_MADE = Sight(Observed.ABSENT)
-
-
-@dataclass(frozen=True)
-class Rest:
-    """Nothing to do on any host. `finished`: the wish is reached. `until`: look again then."""
-
-    finished: bool = False
-    until: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Hold:
-    """Write nothing, do nothing, until one of the topics fires."""
-
-    topics: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Something else has to change first; `topics` name it and wake the key."""
-
-    reason: Reason
-    message: str
-    topics: tuple[str, ...]
-    during: Activity | None = None
-    until: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Settle:
-    """Take back, or finish, the template that was begun."""
-
-
-@dataclass(frozen=True)
-class CreateDisks:
-    disks: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Renew:
-    """What was reached was lost: the wish is as good as new, and is carried out again."""
-
-
-@dataclass(frozen=True)
-class Start:
-    hypervisor: str
-
-
-@dataclass(frozen=True)
-class Resume:
-    hypervisor: str
-
-
-@dataclass(frozen=True)
-class Suspend:
-    hypervisor: str
-
-
-@dataclass(frozen=True)
-class AskShutdown:
-    """`deadline` is None where the asking begins now."""
-
-    hypervisor: str
-    deadline: datetime | None
-
-
-@dataclass(frozen=True)
-class PowerOff:
-    hypervisor: str
-
-
-@dataclass(frozen=True)
-class DeleteDisks:
-    pass
-
-
-@dataclass(frozen=True)
-class RemoveRow:
-    pass
-
-
-@dataclass(frozen=True)
-class Forget:
-    """Remove the row although its host cannot be asked, and list what is left there."""
-
-    hypervisor: str
-
-
-@dataclass(frozen=True)
-class Fail:
-    """Terminal: waits for a new wish."""
-
-    reason: Reason
-    message: str
-
-
-Action = (
-    Rest
-    | Hold
-    | Wait
-    | Settle
-    | CreateDisks
-    | Renew
-    | Start
-    | Resume
-    | Suspend
-    | AskShutdown
-    | PowerOff
-    | DeleteDisks
-    | RemoveRow
-    | Forget
-    | Fail
-)
-
-
-NEEDS_DISKS = (CreateDisks, Start, DeleteDisks, RemoveRow, Forget)
 
 
 @dataclass(frozen=True)
@@ -441,9 +350,19 @@ def _finish(case: _Case) -> Action:
     return Rest(finished=True)
 
 
+def _finish_with_media(case: _Case) -> Action:
+    """Whether it is reached for the first time or was long ago: media are changed while it runs."""
+    if case.facts.media_differ:
+        return ChangeMedia(case.host)
+    return _finish(case)
+
+
 def _create(case: _Case) -> Action:
     if case.facts.parent_problem:
         origin = case.row.get("origin") or {}
+        if origin.get("media"):
+            topics: tuple[str, ...] = (f"media/{origin['media']}",)
+            return Wait(Reason.MEDIA_NOT_READY, case.facts.parent_problem, topics)
         parent = origin.get("template") or origin.get("desktop") or origin.get("task")
         topics = (f"parent/{parent}", f"making/{parent}")
         return Wait(Reason.PARENT_NOT_READY, case.facts.parent_problem, topics)
@@ -470,6 +389,9 @@ def _start_or_stay(case: _Case) -> Action:
 
 
 def _start(case: _Case) -> Action:
+    if case.facts.media_problem:
+        topics = case.facts.media_topics
+        return Wait(Reason.MEDIA_NOT_READY, case.facts.media_problem, topics)
     placement = case.facts.placement
     if isinstance(placement, Placed):
         return Start(placement.hypervisor)
@@ -569,7 +491,7 @@ RULES: dict[tuple[Desired, Observed], Callable[[_Case], Action]] = {
     (Desired.STOPPED, Observed.UNKNOWN): _wait_for_host,
     (Desired.STARTED, Observed.ABSENT): _create,
     (Desired.STARTED, Observed.STOPPED): _start_or_stay,
-    (Desired.STARTED, Observed.STARTED): _finish,
+    (Desired.STARTED, Observed.STARTED): _finish_with_media,
     (Desired.STARTED, Observed.PAUSED): _resume_if_new,
     (Desired.STARTED, Observed.UNKNOWN): _wait_for_host,
     (Desired.PAUSED, Observed.ABSENT): _create,

@@ -15,7 +15,7 @@ from typing import Any
 
 from db.states import Reason
 from engine.balancers import rank
-from engine.capacity import HostRoom, Request, missing_on, networks_missing_on
+from engine.capacity import HostRoom, Request, hardware_missing_on, missing_on, networks_missing_on
 
 __all__ = ["HostRoom", "Placed", "Refused", "Request", "choose", "missing_on"]
 
@@ -29,8 +29,8 @@ class Placed:
 
 @dataclass(frozen=True)
 class Refused:
-    """NoHypervisor, NoNetwork: none would take it however empty. NoCapacity: wait until there is
-    room. Others: what stands in the way whatever the hosts have.
+    """NoHypervisor, NoNetwork, HardwareMissing: none would take it however empty. NoCapacity: wait
+    until there is room. Others: what stands in the way whatever the hosts have.
     """
 
     reason: Reason
@@ -57,9 +57,13 @@ def choose(
     if not ready:
         problems = _of_each(of_pool, lambda host: f": {host.problem}")
         return Refused(Reason.NO_HYPERVISOR, f"No hypervisor is ready. {problems}.")
-    fitting = [host for host in ready if networks_missing_on(request, host) is None]
+    able = [host for host in ready if hardware_missing_on(request, host) is None]
+    if not able:
+        lacks = _of_each(ready, lambda host: f" {hardware_missing_on(request, host)}")
+        return Refused(Reason.HARDWARE_MISSING, f"No hypervisor can give it its hardware: {lacks}.")
+    fitting = [host for host in able if networks_missing_on(request, host) is None]
     if not fitting:
-        lacks = _of_each(ready, lambda host: f" {networks_missing_on(request, host)}")
+        lacks = _of_each(able, lambda host: f" {networks_missing_on(request, host)}")
         return Refused(Reason.NO_NETWORK, f"No hypervisor has its networks: {lacks}.")
     roomy = [host for host in fitting if missing_on(request, host) is None]
     if not roomy:

@@ -194,6 +194,15 @@ class Unit:
             cpu_ratio=limits.get("cpu_ratio"),
             weight=limits.get("weight", 100),
             cpu_percent=self.cpu_percent,
+            offers=frozenset(
+                name
+                for name, has in (
+                    ("uefi", "uefi" in (self.info.get("firmwares") or ())),
+                    ("secure-boot", self.info.get("secure_boot") is True),
+                    ("tpm", self.info.get("tpm") is True),
+                )
+                if has
+            ),
         )
 
     def _problem(self) -> str | None:

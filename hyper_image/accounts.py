@@ -15,6 +15,8 @@ from dataclasses import dataclass
 QEMU_USER = "libvirt-qemu"
 DNSMASQ_USER = "libvirt-dnsmasq"
 VIEWER_USER = "isard-viewer"
+TPM_USER = "tss"
+"""Whom libvirt runs the TPM emulator as."""
 HOME = "/etc/isard/home"
 
 
@@ -32,6 +34,7 @@ SERVICE_USERS = (
     ServiceUser(DNSMASQ_USER, 64056),
     ServiceUser(VIEWER_USER, 64057),
     ServiceUser("sshd", 64058),
+    ServiceUser(TPM_USER, 64060),
 )
 FIRST_PERSON_UID = 1000
 LAST_PERSON_UID = 59999

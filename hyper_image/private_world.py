@@ -31,6 +31,8 @@ PRIVATE_TREES = (
     "var/lib/libvirt",
     "var/log/libvirt",
     "var/cache/libvirt",
+    "var/log/swtpm",
+    TPM_CERTIFICATES := "var/lib/swtpm-localca",
 )
 OVERLAY_LOWER = Path("/run/isard/lower")
 SCRATCH = Path("/run/isard/keep")
@@ -53,12 +55,15 @@ def furnish(settings: HostSettings) -> bool:
     for folder in ("/run/lock", "/run/sshd", "/run/isard"):
         Path(folder).mkdir(mode=0o755)
     overlay_etc(settings)
+    # All places first: one that is laid over a folder would hide what is mounted in there already.
+    for tree in PRIVATE_TREES:
+        make_mount_point(Path("/", tree))
     for tree in PRIVATE_TREES:
         own, seen = settings.trees / tree, Path("/", tree)
         own.mkdir(mode=0o755, parents=True, exist_ok=True)
-        make_mount_point(seen)
         mount("--bind", str(own), str(seen))
     open_kvm_to_qemu()
+    shutil.chown(Path("/", TPM_CERTIFICATES), accounts.TPM_USER, accounts.TPM_USER)
     run("ip", "link", "set", "lo", "up")
     if not guest_network.is_available():
         return False

@@ -4,13 +4,14 @@ Every JSON of a desktop, template, hypervisor or user leaves the product through
 that must not be shown is kept back in one place. Times are ISO 8601 in UTC, as in
 `2031-01-01T09:00:00.000Z`, or null. `(admin)` marks what only administrators get; for others the
 key is absent. webapp/api/answers.py declares the same shapes for OpenAPI, and a test validates one
-against the other.
+against the other. Media have their own module, webapp/media_payloads.py.
 
 desktop {
   id, name, description, kind: "desktop", icon, os, user, group, category, created_at,
   origin: {template: id | null} | (admin) as in the row,
   spec: {vcpus, memory_mib, firmware, boot, disks: [{id, size_gib, bus}],
-         interfaces: [{id, mac}], graphics, video, sound},
+         interfaces: [{id, mac}], graphics, video, sound, media: null | [{id: null | a medium's}],
+         secure_boot, tpm, hyperv, clock},
   placement: {pool, (admin) forced_hypervisor, (admin) favourite_hypervisor},
   desired: {state, at, by: "user/<id>" | "script" | "", force: bool},
   observed: {state: "absent"|"stopped"|"started"|"paused"|"unknown",
@@ -20,6 +21,7 @@ desktop {
                               (admin) step, (admin) command, (admin) answer, (admin) hypervisor},
              disks: [{id, size (bytes), (admin) path, (admin) backing}],
              interfaces: [{id, mac, address}],
+             media: null | [{id}]               (what is in the drives of the running guest)
              queue: null | {position, of},      (its place among those that wait for room)
              (admin) hypervisor},
   condition: one of db.states.Condition, condition_label: "Running" …,
@@ -132,7 +134,7 @@ def desktop(row: Mapping[str, Any], person: Person, thumbnail_at: object = None)
         "actions": sorted(actions_for(person, row)),
         "thumbnail_url": thumbnail_url(str(row["id"]), shot_at) if shot_at else None,
         "thumbnail_at": as_iso(shot_at),
-        "problem": _problem(check_domain(dict(raw))),
+        "problem": problem_of(check_domain(dict(raw))),
     }
 
 
@@ -151,7 +153,7 @@ def template(row: Mapping[str, Any], person: Person) -> Payload:
         "actions": sorted(actions_for(person, row)),
         "allowed": tidy_allowed(allowed) if can_edit_template(person, row) else None,
         "remedy": _remedy(row["observed"], person),
-        "problem": _problem(check_domain(dict(raw))),
+        "problem": problem_of(check_domain(dict(raw))),
     }
 
 
@@ -203,7 +205,7 @@ def hypervisor(row: Mapping[str, Any]) -> Payload:
             "at": as_iso(seen.get("at")),
         },
         "state_label": STATE_LABELS.get(state, state),
-        "problem": _problem(check_hypervisor(dict(raw))),
+        "problem": problem_of(check_hypervisor(dict(raw))),
     }
 
 
@@ -305,7 +307,19 @@ def spec(value: Mapping[str, Any]) -> Payload:
         "graphics": [str(item) for item in as_list(value.get("graphics"))] or ["vnc"],
         "video": as_text(value.get("video")) or "virtio",
         "sound": as_text(value.get("sound")) or "none",
+        "media": drives(value.get("media")),
+        "secure_boot": value.get("secure_boot") is True,
+        "tpm": value.get("tpm") is True,
+        "hyperv": value.get("hyperv") is True,
+        "clock": as_text(value.get("clock")) or "utc",
     }
+
+
+def drives(value: object) -> list[Payload] | None:
+    """None where nothing is said of them."""
+    if not isinstance(value, list):
+        return None
+    return [{"id": as_text(drive.get("id"))} for drive in as_mappings(value)]
 
 
 def _identity(row: Mapping[str, Any]) -> Payload:
@@ -337,8 +351,9 @@ def _observed_domain(seen: Mapping[str, Any], person: Person) -> Payload:
         "message": sentence(seen.get("message"), person),
         "at": as_iso(seen.get("at")),
         "started_at": as_iso(seen.get("started_at")),
-        "failure": _failure(seen["failure"], person) if seen["failure"] else None,
+        "failure": failure_of(seen["failure"], person) if seen["failure"] else None,
         "disks": disks(seen["disks"], person),
+        "media": drives(seen.get("media")),
         "interfaces": [
             {
                 "id": as_text(card.get("id")) or "",
@@ -366,7 +381,7 @@ def _activity(value: Mapping[str, Any], person: Person) -> Payload:
     return payload | {"step": as_text(value.get("step"))} if person.is_admin else payload
 
 
-def _failure(value: Mapping[str, Any], person: Person) -> Payload:
+def failure_of(value: Mapping[str, Any], person: Person) -> Payload:
     payload = {
         "reason": as_text(value.get("reason")),
         "message": sentence(value.get("message"), person),
@@ -419,5 +434,5 @@ def _is_plain(value: object) -> bool:
     return value is None or isinstance(value, str | int | float | bool)
 
 
-def _problem(problem: RowProblem | None) -> Payload | None:
+def problem_of(problem: RowProblem | None) -> Payload | None:
     return {"field": problem.field, "message": problem.message} if problem else None

@@ -20,6 +20,7 @@ from db.logs import configure, get_logger
 from webapp.application import create_app
 from webapp.extensions import Backend
 from webapp.realtime.feeds import Feeds
+from webapp.services import uploads
 from webapp.services.enrolments import keep_swept, publish_ticket_keys
 from webapp.settings import WebSettings
 
@@ -44,7 +45,7 @@ def serve(settings: WebSettings) -> None:
     backend.feeds = Feeds(app, database)
     backend.feeds.start()
     publish_ticket_keys(database, settings)
-    sweeper = gevent.spawn(keep_swept, database)
+    sweepers = [gevent.spawn(keep_swept, database), gevent.spawn(uploads.keep_swept, app)]
     server = WSGIServer(
         (kernel.host, kernel.web_port), app, log=None, error_log=_Errors(), handler_class=Handler
     )
@@ -54,7 +55,7 @@ def serve(settings: WebSettings) -> None:
         ended.wait()
     finally:
         log.info("stopping")
-        sweeper.kill()
+        gevent.killall(sweepers)
         backend.feeds.stop()
         server.stop(timeout=GOODBYE_S)
         database.close()

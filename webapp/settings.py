@@ -16,6 +16,7 @@ from pathlib import Path
 
 from db.errors import SettingsError
 from db.settings import Settings
+from db.urls import read_url
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -31,10 +32,18 @@ class WebSettings:
     """
     metrics_from: tuple[Network, ...] = ()
     """Addresses that may read /metrics without a token."""
+    upload_url: str = ""
+    """Where disk hosts reach this webapp to fetch what browsers have uploaded."""
+    upload_max_bytes: int = 64 * 1024**3
     body_max_bytes: int = 64 * 1024
     session_idle_s: int = 12 * 3600
     token_life_s: int = 30 * 24 * 3600
     ticket_life_s: int = 30
+
+    @property
+    def spool(self) -> Path:
+        """What browsers have uploaded, until a disk host has fetched it."""
+        return self.kernel.data / "uploads"
 
     @property
     def session_key_path(self) -> Path:
@@ -53,10 +62,13 @@ class WebSettings:
     def from_environment(environ: Mapping[str, str] | None = None) -> WebSettings:
         """Raises SettingsError naming the variable that is wrong."""
         env = os.environ if environ is None else environ
+        kernel = Settings.from_environment(env)
         return WebSettings(
-            kernel=Settings.from_environment(env),
+            kernel=kernel,
             trusted_proxies=_read_count(env, "ISARD_TRUSTED_PROXIES"),
             viewer_path=_read_path(env, "ISARD_VIEWER_PATH"),
+            upload_url=_read_upload_url(env, kernel),
+            upload_max_bytes=_read_count(env, "ISARD_UPLOAD_MAX_GIB", 64, 65536) * 1024**3,
             metrics_from=_read_networks(env, "ISARD_METRICS_FROM"),
         )
 
@@ -71,11 +83,25 @@ def _read_networks(env: Mapping[str, str], name: str) -> tuple[Network, ...]:
         ) from error
 
 
-def _read_count(env: Mapping[str, str], name: str) -> int:
-    text = env.get(name) or "0"
-    if not text.isdigit() or int(text) > 9:
-        raise SettingsError(f"{name} must be a number between 0 and 9, not {text!r}.")
+def _read_count(env: Mapping[str, str], name: str, default: int = 0, most: int = 9) -> int:
+    text = env.get(name) or str(default)
+    if not text.isdigit() or int(text) > most:
+        raise SettingsError(f"{name} must be a number between 0 and {most}, not {text!r}.")
     return int(text)
+
+
+def _read_upload_url(env: Mapping[str, str], kernel: Settings) -> str:
+    """By default the address we listen at: right where the disk hosts are on the same machine."""
+    host = "127.0.0.1" if kernel.host in ("0.0.0.0", "::") else kernel.host  # noqa: S104
+    default = f"http://{f'[{host}]' if ':' in host else host}:{kernel.web_port}"
+    text = env.get("ISARD_UPLOAD_URL") or default
+    try:
+        found = read_url(text)
+    except ValueError as error:
+        raise SettingsError(f"ISARD_UPLOAD_URL: {error}.") from error
+    if found.scheme not in ("http", "https") or found.query:
+        raise SettingsError(f"ISARD_UPLOAD_URL must be like http://webapp:8080, not {text!r}.")
+    return found.shown.rstrip("/")
 
 
 def _read_path(env: Mapping[str, str], name: str) -> str:

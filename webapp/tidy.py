@@ -2,8 +2,8 @@
 
 A script may have written anything into the open database: a list where a mapping belongs, a number
 for a name. The engine reports such a row; the web side must still show it and let it be deleted.
-`tidy_domain` and `tidy_hypervisor` return a copy in which every part that code looks into has the
-type it should have; what had another type is left out. Used by payloads and services.
+`tidy_domain`, `tidy_hypervisor` and the others return a copy in which every part that code looks
+into has the type it should have; what had another type is left out. Used by payloads and services.
 """
 
 from __future__ import annotations
@@ -41,6 +41,19 @@ def tidy_hypervisor(row: Mapping[str, Any]) -> Row:
         "observed": observed,
         "viewer": as_mapping(row.get("viewer")),
         "capabilities": as_mapping(row.get("capabilities")),
+    }
+
+
+def tidy_media(row: Mapping[str, Any]) -> Row:
+    observed = tidy_observed(row.get("observed"))
+    for key in ("activity", "failure", "for", "progress"):
+        observed[key] = as_mapping(observed.get(key)) or None
+    return {
+        **row,
+        "desired": tidy_desired(row.get("desired")),
+        "observed": observed,
+        "source": as_mapping(row.get("source")),
+        "catalogue": as_mapping(row.get("catalogue")),
     }
 
 

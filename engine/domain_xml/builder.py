@@ -26,12 +26,14 @@ from engine.domain_xml.domain import (
     Controller,
     Disk,
     Domain,
+    FirmwareFeature,
     Graphics,
     Input,
     Interface,
     Rng,
     Sound,
     Timer,
+    Tpm,
     Video,
 )
 from engine.errors import Terminal
@@ -72,8 +74,10 @@ class DiskFile:
 
 @dataclass(frozen=True)
 class MediaFile:
+    """A drive; `path` is None where it is empty. `id` names the drive, not what is in it."""
+
     id: str
-    path: str
+    path: str | None
     kind: Literal["iso", "floppy"] = "iso"
 
 
@@ -149,21 +153,51 @@ def _build(request: DomainRequest) -> Domain:
         sockets=1,
         cores=vcpus,
         threads=1,
-        clock_offset="utc",
+        clock_offset=spec.get("clock") or "utc",
         on_poweroff="destroy",
         on_reboot="restart",
         on_crash="destroy",
         suspend_to_memory=False,
         suspend_to_disk=False,
     )
+    _choose_firmware(domain, spec)
+    _enlighten(domain, request)
     _choose_cpu(domain, request)
     domain.add(Timer(name="rtc", tick_policy="catchup"), under="clock")
     domain.add(Timer(name="pit", tick_policy="delay"), under="clock")
     domain.add(Timer(name="hpet", present=False), under="clock")
+    if domain.hyperv_mode:
+        domain.add(Timer(name="hypervclock", present=True), under="clock")
     for device in _devices(request):
         domain.add(device, under="devices")
     _order_boot(domain, spec.get("boot") or ["disk"])
     return domain
+
+
+def _choose_firmware(domain: Domain, spec: Mapping[str, Any]) -> None:
+    """Secure boot wants firmware of its own, with the usual keys in it, that guards itself with
+    SMM; without it the firmware is to be the plain one, not whichever libvirt finds first.
+    """
+    secure = spec.get("secure_boot") is True
+    if spec.get("firmware") != "uefi":
+        if secure:
+            raise ValueError("secure boot needs the firmware uefi")
+        return
+    for name in ("enrolled-keys", "secure-boot"):
+        domain.add(FirmwareFeature(enabled=secure, name=name), under="os/firmware")
+    if secure:
+        domain.loader_secure, domain.smm = True, True
+
+
+def _enlighten(domain: Domain, request: DomainRequest) -> None:
+    """What makes Windows a good guest. It is KVM that answers to these: emulation does not."""
+    if request.spec.get("hyperv") is not True or request.accelerator != "kvm":
+        return
+    domain.hyperv_mode = "custom"
+    domain.hyperv_spinlocks, domain.hyperv_spinlock_retries = True, 8191
+    for name in ("relaxed", "vapic", "vpindex", "runtime", "synic", "stimer", "reset"):
+        setattr(domain, f"hyperv_{name}", True)
+    domain.hyperv_frequencies = True
 
 
 def _nvram_path(request: DomainRequest) -> str | None:
@@ -180,7 +214,10 @@ def _check(request: DomainRequest) -> None:
         raise ValueError("the console's password must be 1 to 8 letters and digits")
     if request.accelerator not in ("kvm", "qemu"):
         raise ValueError(f"there is no accelerator {request.accelerator!r}")
-    for path in (*(disk.path for disk in request.disks), *(m.path for m in request.media)):
+    for path in (
+        *(disk.path for disk in request.disks),
+        *(m.path for m in request.media if m.path),
+    ):
         if not path.startswith("/"):
             raise ValueError(f"{path!r} is not an absolute path")
     ids = [disk.id for disk in request.disks]
@@ -228,6 +265,8 @@ def _devices(request: DomainRequest) -> Iterator[Any]:
     if "spice" in kinds:
         yield Channel(type="spicevmc", target_type="virtio", target_name="com.redhat.spice.0")
     # QEMU asks the kernel itself: a host's device file is not always in reach of its private /dev.
+    if spec.get("tpm") is True:
+        yield Tpm(model="tpm-crb", backend="emulator", version="2.0")
     yield Rng(model="virtio", backend_model="builtin")
     yield Balloon(model="virtio", stats_period_s=10)
 

@@ -29,6 +29,7 @@ class Domain(Element):
     memory_unit = text("./memory/@unit")
     vcpus = number("./vcpu")
     firmware = text("./os/@firmware")
+    loader_secure = yes_no("./os/loader/@secure")
     nvram = text("./os/nvram")
     os_type = text("./os/type")
     arch = text("./os/type/@arch")
@@ -36,6 +37,18 @@ class Domain(Element):
     boot_menu = yes_no("./os/bootmenu/@enable")
     acpi = Flag("./features/acpi")
     apic = Flag("./features/apic")
+    hyperv_mode = text("./features/hyperv/@mode")
+    hyperv_relaxed = on_off("./features/hyperv/relaxed/@state")
+    hyperv_vapic = on_off("./features/hyperv/vapic/@state")
+    hyperv_spinlocks = on_off("./features/hyperv/spinlocks/@state")
+    hyperv_spinlock_retries = number("./features/hyperv/spinlocks/@retries")
+    hyperv_vpindex = on_off("./features/hyperv/vpindex/@state")
+    hyperv_runtime = on_off("./features/hyperv/runtime/@state")
+    hyperv_synic = on_off("./features/hyperv/synic/@state")
+    hyperv_stimer = on_off("./features/hyperv/stimer/@state")
+    hyperv_reset = on_off("./features/hyperv/reset/@state")
+    hyperv_frequencies = on_off("./features/hyperv/frequencies/@state")
+    smm = on_off("./features/smm/@state")
     cpu_mode = text("./cpu/@mode")
     cpu_check = text("./cpu/@check")
     cpu_migratable = on_off("./cpu/@migratable")
@@ -48,6 +61,13 @@ class Domain(Element):
     on_crash = text("./on_crash")
     suspend_to_memory = yes_no("./pm/suspend-to-mem/@enabled")
     suspend_to_disk = yes_no("./pm/suspend-to-disk/@enabled")
+
+
+class FirmwareFeature(Element):
+    TAG = "feature"
+
+    enabled = yes_no("./@enabled")
+    name = text("./@name")
 
 
 class Timer(Element):
@@ -141,6 +161,14 @@ class Channel(Element):
     target_name = text("./target/@name")
 
 
+class Tpm(Element):
+    TAG = "tpm"
+
+    model = text("./@model")
+    backend = text("./backend/@type")
+    version = text("./backend/@version")
+
+
 class Rng(Element):
     TAG = "rng"
 
@@ -157,6 +185,7 @@ class Balloon(Element):
 
 ELEMENTS: tuple[type[Element], ...] = (
     Domain,
+    FirmwareFeature,
     Timer,
     Disk,
     Interface,
@@ -167,6 +196,7 @@ ELEMENTS: tuple[type[Element], ...] = (
     Audio,
     Input,
     Channel,
+    Tpm,
     Rng,
     Balloon,
 )

@@ -161,8 +161,9 @@ class Element:
         """Append a child, in a container such as <devices> that is made when needed."""
         node = self.node
         if under is not None:
-            found = node.find(under)
-            node = found if found is not None else ElementTree.SubElement(node, under)
+            for step in under.split("/"):
+                found = node.find(step)
+                node = found if found is not None else ElementTree.SubElement(node, step)
         node.append(child.node)
 
     def each(self, kind: type[E], *, under: str | None = None) -> Iterator[E]:

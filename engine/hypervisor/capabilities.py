@@ -51,6 +51,8 @@ def read_domain_capabilities(xml: str) -> dict[str, Any]:
             "bios",
             *(["uefi"] if "efi" in _values(root, "./os", "firmware") else []),
         ],
+        "secure_boot": "yes" in _values(root, "./os/loader", "secure"),
+        "tpm": "emulator" in _values(root, "./devices/tpm", "backendModel"),
         "cpu_modes": [
             mode.attrib["name"]
             for mode in root.iterfind("./cpu/mode[@supported='yes']")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -31,7 +31,7 @@ from engine.hypervisor.events import DomainEvent
 from engine.hypervisor.host import HostAddress
 from engine.hypervisor.login import check_key, read_offered_host_key
 from engine.hypervisor.picture import to_png
-from engine.hypervisor.seen import SeenDomain, read_domain
+from engine.hypervisor.seen import DRIVES, SeenDomain, file_in, read_domain
 from engine.hypervisor.ssh_program import SshProgram
 from engine.hypervisor.stats import HostStats, read_stats
 from engine.settings import EngineSettings
@@ -205,6 +205,34 @@ class HostConnection:
                 )
 
         self._act("console_password", uuid, change)
+
+    def change_media(self, uuid: str, drives: Sequence[str | None]) -> SeenDomain | None:
+        """Have these files in its drives for ISO images, by their order. How it is afterwards.
+
+        A guest that keeps a drive locked is asked to open it, and overruled if it does not.
+        """
+
+        def change(domain: Any, _seen: SeenDomain) -> None:
+            root = ElementTree.fromstring(domain.XMLDesc(0))  # noqa: S314 (libvirt's own answer)
+            for drive, wanted in zip(root.iterfind(DRIVES), drives, strict=False):
+                if file_in(drive) == wanted:
+                    continue
+                for name in ("source", "backingStore"):
+                    for old in drive.findall(name):
+                        drive.remove(old)
+                if wanted is not None:
+                    ElementTree.SubElement(drive, "source", {"file": wanted})
+                xml = ElementTree.tostring(drive, encoding="unicode")
+                try:
+                    domain.updateDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+                except libvirt.libvirtError as error:
+                    if not faults.is_drive_locked(error):
+                        raise
+                    force = libvirt.VIR_DOMAIN_DEVICE_MODIFY_FORCE
+                    domain.updateDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE | force)
+
+        self._act("media", uuid, change)
+        return self.look(uuid)
 
     def screenshot(self, uuid: str) -> bytes:
         """Its first screen as PNG. Raises Transient(NotRunning) where it does not run."""
@@ -409,6 +437,7 @@ _SENTENCES = {
     "suspend": "The desktop could not be paused",
     "resume": "The desktop could not be resumed",
     "console_password": "The console's password could not be changed",
+    "media": "What is in its drives could not be changed",
     "screenshot": "The screen could not be read",
     "stats": "The host's numbers could not be read",
     "info": "The host's properties could not be read",
@@ -417,6 +446,7 @@ _SENTENCES = {
 _FAILURES: dict[str, Reason] = {
     **dict.fromkeys(_SENTENCES, Reason.HOST_UNREACHABLE),
     "create": Reason.START_FAILED,
+    "media": Reason.MEDIA_FAILED,
     "resume": Reason.START_FAILED,
     "shutdown": Reason.STOP_FAILED,
     "destroy": Reason.STOP_FAILED,

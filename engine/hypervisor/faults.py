@@ -156,6 +156,12 @@ def is_not_active(error: Any) -> bool:
     )
 
 
+def is_drive_locked(error: Any) -> bool:
+    """The guest keeps the drive's tray shut."""
+    text = str(error).lower()
+    return "tray" in text or ("device" in text and "locked" in text)
+
+
 def explain(
     error: Any,
     host: str,

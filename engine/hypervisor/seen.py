@@ -26,6 +26,8 @@ STATES: dict[int, str] = {
 
 ACTIVE = frozenset({"running", "blocked", "paused", "shutdown", "pmsuspended"})
 
+DRIVES = "./devices/disk[@device='cdrom']"
+
 
 @dataclass(frozen=True)
 class SeenDomain:
@@ -41,6 +43,8 @@ class SeenDomain:
     """Paths of its disk files, as libvirt has them open or would open them."""
     name: str = ""
     macs: tuple[str, ...] = ()
+    drives: tuple[str | None, ...] = ()
+    """What is in each of its drives for ISO images; None where it is empty."""
 
     @property
     def is_active(self) -> bool:
@@ -69,7 +73,13 @@ def read_domain(xml: str, state: int) -> SeenDomain:
         macs=tuple(
             card.attrib["address"] for card in root.iterfind("./devices/interface/mac[@address]")
         ),
+        drives=tuple(file_in(drive) for drive in root.iterfind(DRIVES)),
     )
+
+
+def file_in(drive: ElementTree.Element) -> str | None:
+    source = drive.find("source")
+    return None if source is None else source.get("file")
 
 
 def _port(root: ElementTree.Element, kind: str) -> int | None:

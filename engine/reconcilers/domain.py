@@ -17,14 +17,11 @@ from db import queries
 from db.logs import get_logger
 from db.rowcheck import RowProblem, check_domain, is_uuid
 from db.states import Reason
-from engine.cache import QUEUED
-from engine.decisions import (
-    NEVER_MADE,
+from engine.actions import (
     AskShutdown,
+    ChangeMedia,
     CreateDisks,
-    Decision,
     DeleteDisks,
-    Facts,
     Fail,
     Forget,
     Hold,
@@ -37,10 +34,9 @@ from engine.decisions import (
     Start,
     Suspend,
     Wait,
-    decide,
-    observed_of,
-    see,
 )
+from engine.cache import QUEUED
+from engine.decisions import NEVER_MADE, Decision, Facts, decide, observed_of, see
 from engine.disk_locks import Held
 from engine.errors import EngineError, HostLost, Terminal
 from engine.reconcilers import Context, Outcome
@@ -153,6 +149,9 @@ class DomainReconciler:
                 return self._power.ask_shutdown(reading, decision, hypervisor, deadline, lane)
             case PowerOff(hypervisor):
                 self._power.power_off(reading, hypervisor, lane)
+                return None
+            case ChangeMedia(hypervisor):
+                self._power.change_media(reading, decision, hypervisor, lane)
                 return None
             case Suspend(hypervisor):
                 self._power.suspend(reading, hypervisor, lane)

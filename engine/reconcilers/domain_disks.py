@@ -60,7 +60,7 @@ class Disks:
         if source_of(reading.row):
             self._templates.make(reading, decision, site, lane)
             return
-        long = "image" in (reading.row.get("origin") or {})
+        long = bool(reading.image) or "image" in (reading.row.get("origin") or {})
         timeout_s = self._c.settings.convert_timeout_s if long else self._c.settings.disk_timeout_s
         self._show(reading, decision, Activity.CREATING, "disks", timeout_s)
         self._require_lane(site, lane)
@@ -230,12 +230,13 @@ class Disks:
         if reading.parent is not None and at < len(reading.parent.made):
             backing = str(reading.parent.made[at]["path"])
             return disks.create_overlay(path, backing, plan.size_gib)
-        if at == 0 and origin.get("image"):
+        image = reading.image or origin.get("image")
+        if at == 0 and image:
             pool = self._c.watcher.pools.get(site.pool) or {}
             media = [str(entry["path"]) for entry in (pool.get("paths") or {}).get("media") or []]
             return disks.create_from_image(
                 path,
-                str(origin["image"]),
+                str(image),
                 size_gib=plan.size_gib,
                 roots=media,
                 on_progress=self._progress(reading, decision),

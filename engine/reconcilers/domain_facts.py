@@ -36,6 +36,13 @@ from engine.reconcilers.disk_places import (
     path_removed,
     shown_disks_of,
 )
+from engine.reconcilers.drives import (
+    Drives,
+    find_drives,
+    medium_of_origin,
+    path_of,
+    why_not_ready,
+)
 from engine.storage.paths import DiskPlan, derive_disks
 from engine.unit import Unit
 
@@ -69,6 +76,10 @@ class Reading:
     site: DiskSite | None = None
     """Where its disks are worked on, where that matters."""
     placement: Placed | Refused | None = None
+    image: str | None = None
+    """The disk image its first disk is to be a copy of."""
+    drives: Drives = field(default_factory=Drives)
+    """What is to be in its drives, where that matters."""
     request: Request | None = None
     """What it needs, where it may have to be placed."""
 
@@ -154,10 +165,23 @@ def gather(context: Context, reading: Reading, lane: str) -> Facts:
         extra |= _facts_for_deletion(context, reading)
     else:
         extra |= _facts_for_making(context, reading)
-        if needs_room(reading.row) and not facts.seen:
+        if needs_room(reading.row):
+            extra |= _facts_of_media(context, reading, facts)
+        if needs_room(reading.row) and not facts.seen and not extra.get("media_problem"):
             reading.placement = refuse_start(context, reading) or reserve(context, reading, lane)
             extra["placement"] = reading.placement
     return replace(facts, **extra)
+
+
+def _facts_of_media(context: Context, reading: Reading, facts: Facts) -> dict[str, Any]:
+    """Before a start: whether all of it is there. While it runs: whether all of it is in."""
+    reading.drives = drives = find_drives(context, reading.row)
+    if not facts.seen:
+        return {"media_problem": drives.problem, "media_topics": drives.topics}
+    units = (context.units.get(host) for host, state in facts.seen.items() if state == "running")
+    seen = next((unit.last_listed(reading.id) for unit in units if unit is not None), None)
+    differ = seen is not None and drives.wanted_in(seen) != seen.drives
+    return {"media_differ": differ and drives.problem is None}
 
 
 def count_children(context: Context, reading: Reading) -> tuple[int, int]:
@@ -190,11 +214,22 @@ def reserve(context: Context, reading: Reading, lane: str) -> Placed | Refused:
         # Where the key has moved to already it stays, or it could be sent round in circles.
         current=recorded or (lane_host if kind == "power" else None),
         avoid=avoid if isinstance(avoid, str) else None,
+        hardware=hardware_of(spec),
     )
     reading.request = request
     hosts = [unit.room() for unit in context.units.all() if unit.row.runs_desktops]
     since = waiting_since(reading.row, context.now())
     return context.room.reserve(reading.row["id"], request, hosts, since)
+
+
+def hardware_of(spec: SpecModel) -> frozenset[str]:
+    """What of it not every host has (engine/capacity.py)."""
+    asked = {
+        "uefi": spec.firmware == "uefi",
+        "secure-boot": spec.secure_boot,
+        "tpm": spec.tpm,
+    }
+    return frozenset(name for name, is_asked in asked.items() if is_asked)
 
 
 def waiting_since(row: Mapping[str, Any], now: datetime) -> datetime:
@@ -229,7 +264,7 @@ def _facts_for_making(context: Context, reading: Reading) -> dict[str, Any]:
     unfinished = not reading.records or len(reading.made) < len(reading.records)
     if source_of(reading.row):
         return _facts_for_templating(context, reading) if unfinished else {}
-    parent_problem = None
+    parent_problem = _image_problem(context, reading) if unfinished else None
     if unfinished and _template_of(reading.row):
         parent_problem = read_parent(context, reading)
     reading.plans = plan_disks(reading)
@@ -304,6 +339,20 @@ def source_of(row: Mapping[str, Any]) -> str | None:
     """The desktop a template is made from."""
     desktop_id = (row.get("origin") or {}).get("desktop")
     return desktop_id if isinstance(desktop_id, str) and row.get("kind") != "desktop" else None
+
+
+def _image_problem(context: Context, reading: Reading) -> str | None:
+    """Why the disk image it is to be a copy of cannot be copied now."""
+    origin = medium_of_origin(context, reading.row)
+    if origin is None:
+        return None
+    media_id, medium = origin
+    if medium is not None and medium.get("kind") != "disk":
+        return None  # installed from: its disk is empty at first
+    problem = why_not_ready(medium, media_id)
+    if problem is None and medium is not None:
+        reading.image = path_of(context, medium)[1]
+    return problem
 
 
 def read_parent(context: Context, reading: Reading) -> str | None:

@@ -114,6 +114,7 @@ class Power:
                     **self._running(unit, ports),
                     disks=shown_disks(reading),
                     interfaces=shown_interfaces(reading.row),
+                    media=reading.drives.shown_in(seen),
                     started_at=self._c.now(),
                 ),
                 self._c.now(),
@@ -163,6 +164,31 @@ class Power:
         left_s = (deadline - self._c.now()).total_seconds()
         return Outcome(again_s=max(0.05, min(pause_s, left_s)))
 
+    def change_media(
+        self, reading: Reading, decision: Decision, hypervisor: str, lane: str
+    ) -> None:
+        """Put in and take out while it runs; afterwards the guest's own XML says so."""
+        unit = self._unit(hypervisor, lane)
+        before = unit.last_listed(reading.id)
+        if before is None:
+            return
+        self._require_reach(unit, reading)
+        wanted = reading.drives.wanted_in(before)
+        self._c.lease.check()
+        after = unit.connection.change_media(reading.id, wanted)
+        if after is None or not after.is_active:
+            return  # it has ended meanwhile: the next look says so
+        if after.drives != wanted:
+            raise Transient(
+                Reason.MEDIA_FAILED,
+                "The drives hold something else than they should, although libvirt changed them.",
+                step="media",
+            )
+        unit.note_started(after)
+        changes = Changes(media=reading.drives.shown_in(after), failure=None)
+        observed = compose(reading.row, decision.sight, changes, self._c.now())
+        self._c.write_domain(reading.row, observed)
+
     def power_off(self, reading: Reading, hypervisor: str, lane: str) -> None:
         unit = self._unit(hypervisor, lane)
         self._c.lease.check()
@@ -191,6 +217,7 @@ class Power:
 
     def _describe(self, reading: Reading, unit: Unit, password: str, token: str) -> DomainRequest:
         row = reading.row
+        self._require_reach(unit, reading)
         spec = SpecModel.model_validate(row.get("spec") or {})
         pool_id = PlacementModel.model_validate(row.get("placement") or {}).pool
         pool = self._c.watcher.pools.get(pool_id) or {}
@@ -209,8 +236,20 @@ class Power:
             accelerator="kvm" if unit.profile.kvm else "qemu",
             console_password=password,
             cpu_mode=cpu_mode if isinstance(cpu_mode, str) else None,
+            media=reading.drives.files,
             graphics_available=tuple(unit.info.get("graphics") or ("vnc",)),
         )
+
+    def _require_reach(self, unit: Unit, reading: Reading) -> None:
+        """Media lie on the storage of their own pool: only its hosts are sure to see them."""
+        beyond = sorted(reading.drives.pools - unit.row.pools)
+        if beyond:
+            raise Terminal(
+                Reason.MEDIA_FAILED,
+                f"A medium in its drives is kept in the pool {beyond[0]!r}, "
+                f"whose storage {unit.id!r} does not have.",
+                step="media",
+            )
 
     def _disks(self, reading: Reading) -> list[DiskFile]:
         """In the row's order, by the ledger's paths, each proved to be this row's own."""

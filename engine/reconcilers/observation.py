@@ -24,6 +24,7 @@ KEPT_TYPES: dict[str, type] = {
     "activity": Mapping,
     "disks": list,
     "interfaces": list,
+    "media": list,
     "viewer": Mapping,
     "host_boot": str,
 }
@@ -44,6 +45,7 @@ class Changes:
     hypervisor: Any = ...
     disks: Any = ...
     interfaces: Any = ...
+    media: Any = ...
     queue: Any = ...
     """Shown only by a write that names it: who does not wait has no place in a queue."""
     viewer: Any = ...
@@ -67,7 +69,7 @@ def compose(
         "message": sight.message,
     }
     if not sight.may_run:
-        new |= {"viewer": None, "host_boot": None}
+        new |= {"viewer": None, "host_boot": None, "media": None}
     if changes.finished is not None:
         new["for"] = {"state": changes.finished.state.value, "at": changes.finished.at}
         new |= {"activity": None, "failure": None}
@@ -81,6 +83,7 @@ def compose(
         "hypervisor",
         "disks",
         "interfaces",
+        "media",
         "queue",
         "viewer",
         "started_at",

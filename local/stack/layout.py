@@ -67,4 +67,5 @@ FOLDERS = (
     Folder("images", ALL_LOOK, SUPERUSER),
     Folder("logs", ALL_LOOK, SUPERUSER),
     Folder("backups", NOBODY_ELSE, ISARD),
+    Folder("uploads", NOBODY_ELSE, ISARD),
 )

@@ -10,18 +10,14 @@ from typing import Any
 import pytest
 
 from db.states import Activity, Desired, Kind, Observed, Reason
-from engine.decisions import (
-    RULES,
+from engine.actions import (
     AskShutdown,
+    ChangeMedia,
     CreateDisks,
-    Decision,
     DeleteDisks,
-    Facts,
     Fail,
     Forget,
     Hold,
-    Knowledge,
-    Making,
     PowerOff,
     RemoveRow,
     Renew,
@@ -31,9 +27,8 @@ from engine.decisions import (
     Start,
     Suspend,
     Wait,
-    decide,
-    wish_record,
 )
+from engine.decisions import RULES, Decision, Facts, Knowledge, Making, decide, wish_record
 from engine.placement import Placed, Refused
 
 NOW = datetime(2030, 1, 1, 12, 0, tzinfo=UTC)
@@ -417,3 +412,35 @@ def test_wishes_in_failures_name_force() -> None:
     row = make_row(Desired.STOPPED, Observed.STARTED, force=True)
     decision = decide(row, FACTS_OF[Observed.STARTED], NOW)
     assert wish_record(decision.wish) == {"state": "stopped", "at": AT, "force": True}
+
+
+def test_a_start_waits_for_the_media_in_its_drives() -> None:
+    facts = dataclasses.replace(
+        FACTS_OF[Observed.STOPPED],
+        media_problem="The medium 'Debian' is not available yet.",
+        media_topics=("media/1",),
+        placement=Placed(HOST),
+    )
+    action = decide(make_row(Desired.STARTED, Observed.STOPPED), facts, NOW).action
+    assert isinstance(action, Wait)
+    assert (action.reason, action.topics) == (Reason.MEDIA_NOT_READY, ("media/1",))
+    stopped = decide(make_row(Desired.STOPPED, Observed.STOPPED), facts, NOW).action
+    assert stopped == Rest(finished=True)
+
+
+@pytest.mark.parametrize("handled", [False, True])
+def test_media_are_changed_while_it_runs_and_only_then(handled: bool) -> None:
+    facts = dataclasses.replace(FACTS_OF[Observed.STARTED], media_differ=True)
+    row = make_row(Desired.STARTED, Observed.STARTED, handled=handled)
+    assert decide(row, facts, NOW).action == ChangeMedia(HOST)
+    paused = dataclasses.replace(FACTS_OF[Observed.PAUSED], media_differ=True)
+    row = make_row(Desired.PAUSED, Observed.PAUSED, handled=handled)
+    assert not isinstance(decide(row, paused, NOW).action, ChangeMedia)
+
+
+def test_a_copy_of_an_image_waits_for_the_image() -> None:
+    row = make_row(Desired.STOPPED, Observed.ABSENT) | {"origin": {"media": "7"}}
+    facts = dataclasses.replace(FACTS_OF[Observed.ABSENT], parent_problem="It is not there.")
+    action = decide(row, facts, NOW).action
+    assert isinstance(action, Wait)
+    assert (action.reason, action.topics) == (Reason.MEDIA_NOT_READY, ("media/7",))

@@ -50,6 +50,19 @@ def test_where_it_failed_last_is_taken_only_if_there_is_no_other() -> None:
     assert choose(ask(avoid="a"), hosts[:1]) == Placed("a")
 
 
+def test_a_host_without_its_hardware_is_passed_over_and_named() -> None:
+    wanted = ask(hardware=frozenset({"uefi", "tpm"}))
+    plain = make_host("a", offers=frozenset({"uefi"}))
+    able = make_host("b", offers=frozenset({"uefi", "tpm"}), used_memory_mib=4096)
+    assert choose(wanted, [plain, able]) == Placed("b")
+    answer = choose(wanted, [plain])
+    assert answer == Refused(
+        Reason.HARDWARE_MISSING,
+        "No hypervisor can give it its hardware: "
+        "a has no TPM emulator (packages swtpm and swtpm-tools).",
+    )
+
+
 def test_a_forced_host_is_the_only_choice() -> None:
     hosts = [make_host("a"), make_host("b", problem="it is offline")]
     answer = choose(ask(forced="b"), hosts)

@@ -20,7 +20,7 @@ from db import desired
 from db.connection import Database, r
 from db.defaults import EVERYBODY, NOBODY
 from db.settings import Settings
-from db.states import Desired
+from db.states import Desired, MediaDesired
 from webapp import create_app
 from webapp.auth import passwords, tokens
 from webapp.auth.sessions import read_person
@@ -186,6 +186,35 @@ class Rows:
         }
         self.put("consoles", console)
         return row
+
+    def medium(self, user: str = "ana", *, shared: bool = False, **more: Any) -> dict[str, Any]:
+        """An ISO that is being downloaded, or what `more` makes of it; `upload: True` is one that
+        is being uploaded.
+        """
+        media_id = str(uuid.uuid4())
+        source = more.pop("source", {"url": "https://ana:s3cret@h.example/x.iso?sig=t0ken"})
+        if source.get("upload") is True:
+            source = {**source, "upload": media_id}
+        row = {
+            "id": media_id,
+            "kind": "iso",
+            "name": f"Medium of {user}",
+            "user": user,
+            "group": "default",
+            "category": "default",
+            "pool": "default",
+            "source": source,
+            "allowed": EVERYBODY if shared else NOBODY,
+            **more,
+        }
+        state = MediaDesired.ABSENT if source.get("upload") else MediaDesired.AVAILABLE
+        return desired.create_media(self.database, row, state, f"user/{user}")
+
+    def available(self, media_id: str, **observed: Any) -> dict[str, Any]:
+        """The engine has fetched it."""
+        wish = _wish_of(self.get(media_id, "media"))
+        seen = {"state": "available", "size": 7, "path": f"/m/{media_id}/{media_id}.iso"}
+        return self.observe(media_id, "media", **{**seen, "for": wish, **observed})
 
     def hypervisor(self, hypervisor_id: str = "host-a", **more: Any) -> dict[str, Any]:
         row = {

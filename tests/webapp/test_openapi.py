@@ -62,6 +62,7 @@ def test_every_declared_model_has_a_schema() -> None:
 
 OF_ADVANCED = frozenset(
     {
+        "add_medium",
         "make_template",
         "change_template",
         "delete_template",
@@ -111,6 +112,7 @@ def test_every_answer_is_of_its_declared_shape(
     tree = api("GET", f"/templates/{alone['template_id']}/tree").json
     alone["version"] = tree.get("version", "none")
     values_of = {"delete_template": alone, "delete_template_tree": alone}
+    values["media_id"] = rows.medium(who, source={"upload": True, "size": 4})["id"]
     bodies: dict[str, Any] = {
         "create_token": {"username": "ben", "password": "ben's long password"},
         "change_password": {"current_password": "wrong", "new_password": "long enough"},
@@ -128,15 +130,18 @@ def test_every_answer_is_of_its_declared_shape(
         "add_pool": {"id": "new"},
         "change_pool": {"balancer": "weighted"},
         "remove_orphan": {"id": "host-a/x"},
+        "add_medium": {"name": "x", "source": {"url": "http://h.example/x.iso"}},
+        "change_medium": {"description": "z"},
     }
-    late = ("delete_desktop", "delete_hypervisor", "delete_pool", "revoke_token")
+    late = ("delete_desktop", "delete_hypervisor", "delete_medium", "delete_pool", "revoke_token")
     ordered = sorted(
         OPERATIONS, key=lambda item: late.index(item.name) + 1 if item.name in late else 0
     )
     for item in ordered:
         named = values | values_of.get(item.name, {})
         path = re.sub(r"<(\w+)>", lambda found, named=named: named[found[1]], item.path)
-        answer = api(item.method, path, bodies.get(item.name))
+        piece = {"data": b"1234", "headers": {"Upload-Offset": "0"}} if item.takes else {}
+        answer = api(item.method, path, bodies.get(item.name), **piece)
         is_refused = (who != "root" and (item.who == "admin" or item.name in OF_ADVANCED)) or (
             item.name
             in (

@@ -67,6 +67,10 @@ class InterfaceSpec(Answer):
     mac: str | None
 
 
+class Drive(Answer):
+    id: str | None
+
+
 class Spec(Answer):
     vcpus: int | float
     memory_mib: int | float
@@ -77,6 +81,11 @@ class Spec(Answer):
     graphics: list[str]
     video: str
     sound: str
+    media: list[Drive] | None = Field(description="Null: the medium it is installed from")
+    secure_boot: bool
+    tpm: bool
+    hyperv: bool
+    clock: str
 
 
 class Placement(Answer):
@@ -132,6 +141,7 @@ class ObservedDesktop(Answer):
     failure: Failure | None
     disks: list[ObservedDisk]
     interfaces: list[ObservedInterface]
+    media: list[Drive] | None = Field(description="In the drives of the running guest")
     queue: QueuePlace | None
     hypervisor: str | None = None
 

@@ -12,7 +12,7 @@ from webapp.api.operations import Reply, operation
 from webapp.api.requests import ChangeDesktop, NewDesktop, OpenViewer
 from webapp.auth.permissions import Person
 from webapp.errors import not_found
-from webapp.services import desktops, thumbnails
+from webapp.services import desktops, installs, thumbnails
 from webapp.viewers import browser, origins
 
 
@@ -26,19 +26,24 @@ def list_desktops(user: Person) -> dict[str, Any]:
     "POST",
     "/desktops",
     tag="Desktops",
-    summary="Make a desktop from a template",
+    summary="Make a desktop from a template or a medium",
     body=NewDesktop,
     answer=Desktop,
     status=201,
-    refusals=(409,),
+    refusals=(403, 409),
 )
 def create_desktop(user: Person, body: NewDesktop) -> Reply:
     """It is stopped at first. Its disks are made while it is `creating`; it may be wished started
     meanwhile.
     """
-    made = desktops.create_desktop(
-        user, body.name, body.origin.template, body.description, body.icon
-    )
+    if body.origin.template is not None:
+        made = desktops.create_desktop(
+            user, body.name, body.origin.template, body.description, body.icon
+        )
+    else:
+        fields = body.model_dump(exclude_none=True, exclude={"origin"})
+        origin = body.origin.model_dump(exclude_none=True)
+        made = installs.create_from_media(user, {**fields, **origin})
     return Reply(made, {"Location": url_for("api.get_desktop", desktop_id=made["id"])})
 
 
@@ -66,6 +71,9 @@ def change_desktop(user: Person, desktop_id: str, body: ChangeDesktop) -> dict[s
     if body.desired is not None:
         state = Desired(body.desired.state)
         return desktops.wish_state(user, desktop_id, state, force=body.desired.force)
+    if body.spec is not None:
+        drives = [drive.model_dump() for drive in body.spec.media]
+        return installs.change_drives(user, desktop_id, drives)
     return desktops.edit(user, desktop_id, body.model_dump(exclude_unset=True))
 
 

@@ -90,6 +90,8 @@ def _operation(described: Operation) -> dict[str, Any]:
         ]
     if parameters:
         written["parameters"] = parameters
+    if described.takes is not None:
+        written["requestBody"] = {"required": True, "content": {described.takes: {}}}
     if described.body is not None:
         schema = {"$ref": REF.format(model=described.body.__name__)}
         written["requestBody"] = {

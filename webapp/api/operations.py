@@ -38,6 +38,8 @@ class Operation:
     query: type[BaseModel] | None
     """The parameters after `?`, each optional or with a default."""
     body: type[BaseModel] | None
+    takes: str | None
+    """The media type of a body that is no JSON: the function reads it as it comes."""
     answer: type[BaseModel] | None
     status: int
     media_type: str
@@ -64,6 +66,7 @@ def operation(
     who: Who = "user",
     query: type[BaseModel] | None = None,
     body: type[BaseModel] | None = None,
+    takes: str | None = None,
     answer: type[BaseModel] | None = None,
     status: int = 200,
     media_type: str = "application/json",
@@ -84,6 +87,7 @@ def operation(
             who=who,
             query=query,
             body=body,
+            takes=takes,
             answer=answer,
             status=status,
             media_type=media_type,

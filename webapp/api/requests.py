@@ -52,14 +52,60 @@ class ChangePassword(Body):
 
 
 class NewDesktopOrigin(Body):
-    template: Id
+    """Either `template`, or `media` (an ISO image to install from, or a disk image) with the size
+    of the disk.
+    """
+
+    template: Id | None = None
+    media: Id | None = None
+    size_gib: Annotated[float, Field(gt=0, le=65536)] | None = None
+
+    @model_validator(mode="after")
+    def one_kind(self) -> NewDesktopOrigin:
+        if (self.template is None) == (self.media is None):
+            raise ValueError("give either `template` or `media`")
+        if self.template is not None and self.size_gib is not None:
+            raise ValueError("the size comes from the template")
+        return self
+
+
+class Drive(Body):
+    """A drive with a medium in it, or an empty one."""
+
+    id: Id | None = None
+
+
+class NewDesktopSpec(Body):
+    """What is to be otherwise than the profile has it."""
+
+    vcpus: Annotated[int, Field(ge=1, le=512)] | None = None
+    memory_mib: Annotated[int, Field(ge=16, le=16 * 1024 * 1024)] | None = None
+    firmware: Literal["bios", "uefi"] | None = None
+    secure_boot: bool | None = None
+    tpm: bool | None = None
+    disk_bus: Literal["virtio", "sata"] | None = None
+    media: Annotated[list[Drive], Field(max_length=4)] | None = None
 
 
 class NewDesktop(Body):
+    """`os` (a profile's id) and `spec` go with `origin.media` alone: a template brings its own."""
+
     name: Name
     origin: NewDesktopOrigin
     description: Description = ""
     icon: Icon = ""
+    os: Slug | None = None
+    spec: NewDesktopSpec | None = None
+
+    @model_validator(mode="after")
+    def hardware_of_its_own(self) -> NewDesktop:
+        if self.origin.media is None and (self.os is not None or self.spec is not None):
+            raise ValueError("`os` and `spec` go with `origin.media`")
+        return self
+
+
+class ChangeDrives(Body):
+    media: Annotated[list[Drive], Field(max_length=4)]
 
 
 class Allowed(Body):
@@ -136,9 +182,12 @@ class WishedDesktop(Body):
 
 
 class ChangeDesktop(Body):
-    """Either `desired`, or `name` and `description`."""
+    """One of: `desired`; `spec` (its drives and what is in them, also while it runs); `name` and
+    `description`.
+    """
 
     desired: WishedDesktop | None = None
+    spec: ChangeDrives | None = None
     name: Name | None = None
     description: Description | None = None
 
@@ -146,9 +195,9 @@ class ChangeDesktop(Body):
     def one_kind(self) -> ChangeDesktop:
         given = self.model_fields_set
         if not given or any(getattr(self, name) is None for name in given):
-            raise ValueError("give `desired`, or `name` or `description`, not null")
-        if "desired" in given and len(given) > 1:
-            raise ValueError("give either `desired`, or `name` and `description`: one at a time")
+            raise ValueError("give `desired`, `spec`, or `name` or `description`, not null")
+        if {"desired", "spec"} & given and len(given) > 1:
+            raise ValueError("give `desired`, `spec`, or `name` and `description`: one at a time")
         return self
 
 

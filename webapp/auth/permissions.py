@@ -77,6 +77,19 @@ def can_make_for(person: Person, user_id: str, category: str) -> bool:
     return has_rank(person, "manager") and category == person.category
 
 
+def can_add_media(person: Person) -> bool:
+    """And make desktops from them: what is installed from an image takes somebody who knows how."""
+    return person.role in ("advanced", "manager", "admin")
+
+
+def can_see_media(person: Person, row: Mapping[str, Any]) -> bool:
+    return can_change_media(person, row) or is_shared(person, row.get("allowed"))
+
+
+def can_change_media(person: Person, row: Mapping[str, Any]) -> bool:
+    return person.is_admin or (bool(person.id) and row.get("user") == person.id)
+
+
 def is_shared(person: Person, allowed: object) -> bool:
     """`allowed` as in documents.Domain: each of four lists is False (nobody), [] (everybody) or
     ids.

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from db.connection import r
-from webapp import payloads, payloads_tasks, pool_payloads
-from webapp.auth.permissions import Person, can_see_task, can_use_template
+from webapp import media_payloads, payloads, payloads_tasks, pool_payloads
+from webapp.auth.permissions import Person, can_see_media, can_see_task, can_use_template
 
 Row = dict[str, Any]
 
@@ -64,4 +64,5 @@ LISTINGS: tuple[Listing, ...] = (
         can_see_task,
         sort_key=payloads_tasks.newest_first,
     ),
+    Listing("media", "medium", "media", media_payloads.medium, can_see_media),
 )

@@ -104,6 +104,11 @@ def _bytes(value: Any) -> str:
     return f"{as_text(round(value, 1))} {units[at]}"
 
 
+def _rate(value: Any) -> str:
+    text = _bytes(value)
+    return f"{text}/s" if text else ""
+
+
 def _duration(value: Any) -> str:
     if not isinstance(value, int | float) or isinstance(value, bool):
         return ""
@@ -121,6 +126,7 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     "text": as_text,
     "memory": _gib_of_mib,
     "bytes": _bytes,
+    "rate": _rate,
     "duration": _duration,
     "ms": _milliseconds,
     "words": lambda value: ", ".join(map(str, value)) if isinstance(value, list) else "",

@@ -8,8 +8,9 @@ from flask import redirect, render_template, url_for
 from werkzeug.wrappers import Response
 
 from webapp.auth.guards import current_user, login_required
+from webapp.auth.permissions import can_add_media
 from webapp.errors import Problem
-from webapp.services import desktops, history, templates
+from webapp.services import desktops, history, installs, media, templates
 from webapp.views.pages import blueprint
 
 
@@ -25,6 +26,7 @@ def show_desktops() -> str:
         "desktops.html",
         desktops=desktops.list_desktops(current_user),
         templates=templates.list_templates(current_user),
+        **_for_installing(),
     )
 
 
@@ -43,6 +45,8 @@ def show_desktop(desktop_id: str) -> str:
         "desktop.html",
         desktop={**found, "history": past},
         made_from=_made_from(found["origin"]),
+        may_install=can_add_media(current_user),
+        media=media.list_media(current_user),
         active="pages.desktops",
     )
 
@@ -56,3 +60,14 @@ def _made_from(origin: dict[str, Any]) -> str:
         return str(templates.get_template(current_user, template)["name"])
     except Problem:
         return "A template that is not shared any more"
+
+
+def _for_installing() -> dict[str, Any]:
+    """What the dialog needs for desktops from media, for those who may make such."""
+    if not can_add_media(current_user):
+        return {"may_install": False}
+    return {
+        "may_install": True,
+        "media": media.list_media(current_user),
+        "profiles": installs.list_profiles(),
+    }

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from db.os_profiles import OS_PROFILES
 from engine.domain_xml.builder import DiskFile, DomainRequest, InterfaceCard, MediaFile
 
 ID = "0b9c3c6e-8d53-4b3f-9d0e-2f3a4b5c6d7e"
@@ -28,6 +29,12 @@ PLAIN = DomainRequest(
 def with_spec(request: DomainRequest = PLAIN, **spec: Any) -> DomainRequest:
     return replace(request, spec={**request.spec, **spec})
 
+
+PROFILES = {profile["id"]: profile["spec"] for profile in OS_PROFILES}
+INSTALLER_AND_DRIVERS = [
+    MediaFile("drive0", "/opt/isard/media/installer.iso"),
+    MediaFile("drive1", "/opt/isard/media/drivers.iso"),
+]
 
 CASES: dict[str, DomainRequest] = {
     "plain": PLAIN,
@@ -59,5 +66,19 @@ CASES: dict[str, DomainRequest] = {
         ],
     ),
     "hostile-name": replace(PLAIN, name="\"><disk/>'$(reboot)'\n&amp;`id`"),
+    "windows-11-on-kvm": replace(
+        with_spec(**PROFILES["windows-11"]), accelerator="kvm", media=INSTALLER_AND_DRIVERS
+    ),
+    "empty-drive": replace(PLAIN, media=[MediaFile("drive0", None)]),
+    **{
+        f"profile-{name}": replace(
+            with_spec(**spec),
+            disks=[DiskFile("system", f"{FOLDER}/system.qcow2", bus=spec["disks"][0]["bus"])],
+            media=INSTALLER_AND_DRIVERS
+            if name.startswith("windows")
+            else INSTALLER_AND_DRIVERS[:1],
+        )
+        for name, spec in PROFILES.items()
+    },
     "no-screen": with_spec(video="none", boot=["floppy"]),
 }

@@ -132,6 +132,7 @@ def test_disk_paths_stay_paths(path: str) -> None:
         (replace(PLAIN, media=[MediaFile("a'b", "/x.iso")]), "device's id"),
         (replace(PLAIN, name="bell\x07"), "character"),
         (with_spec(video="cga"), "video"),
+        (with_spec(secure_boot=True), "secure boot"),
         (with_spec(sound="beep"), "sound"),
         (with_spec(boot=["tape"]), "boot"),
     ],

@@ -2,8 +2,8 @@
 shutdown.
 
 `build(path)` assembles `tiny.s` into a qcow2 image (the counter of its boots lies in the second
-sector, so an overlay keeps its own); `domain_xml` describes a domain that boots it. Use
-`slow=True` where many run at once.
+sector, so an overlay keeps its own); `build_installer()` is an ISO image that installs it;
+`domain_xml` describes a domain that boots it. Use `slow=True` where many run at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from pathlib import Path
 import libvirt
 from PIL import Image
 
+from tests.lab.iso import make_iso
+
 SOURCE = Path(__file__).with_name("tiny.s")
+INSTALLER = SOURCE.with_name("installer.s")
 IMAGE_BYTES = 1 << 20
 BOOT_SECTOR_BYTES = 512
 TOOL_TIMEOUT_S = 30
@@ -25,19 +28,31 @@ VNC_PASSWORD = "tinytest"
 
 def build(image: Path, slow: bool = False) -> Path:
     """Make the qcow2 image; needs binutils and qemu-img."""
+    code = assemble(SOURCE, "--defsym", "SLOW=1") if slow else assemble(SOURCE)
     with tempfile.TemporaryDirectory() as folder:
-        compiled, sector, raw = (Path(folder, name) for name in ("tiny.o", "tiny.bin", "tiny.raw"))
-        variant = ["--defsym", "SLOW=1"] if slow else []
-        run("as", "--32", *variant, "-o", str(compiled), str(SOURCE))
+        raw = Path(folder, "tiny.raw")
+        raw.write_bytes(code.ljust(IMAGE_BYTES, b"\0"))
+        run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(image))
+    return image
+
+
+def build_installer() -> bytes:
+    """An ISO image that installs the guest onto an empty disk and powers off."""
+    return make_iso(boot=assemble(INSTALLER) + assemble(SOURCE), label="INSTALLER")
+
+
+def assemble(source: Path, *options: str) -> bytes:
+    """One sector of code."""
+    with tempfile.TemporaryDirectory() as folder:
+        compiled, sector = Path(folder, "code.o"), Path(folder, "code.bin")
+        run("as", "--32", *options, "-o", str(compiled), str(source))
         run(
             *("ld", "-m", "elf_i386", "-Ttext=0x7c00", "-e", "start", "--oformat=binary"),
             *("-o", str(sector), str(compiled)),
         )
         code = sector.read_bytes()
-        assert len(code) == BOOT_SECTOR_BYTES, f"the boot sector has {len(code)} bytes"
-        raw.write_bytes(code.ljust(IMAGE_BYTES, b"\0"))
-        run("qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), str(image))
-    return image
+    assert len(code) == BOOT_SECTOR_BYTES, f"the boot sector has {len(code)} bytes"
+    return code
 
 
 def domain_xml(

@@ -27,6 +27,8 @@ CHROMIUM = "/usr/bin/chromium"
 TABLES = (
     "disks",
     "domains",
+    "media",
+    "uploads",
     "hypervisors",
     "thumbnails",
     "interests",

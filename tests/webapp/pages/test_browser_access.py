@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page
 
 from db.connection import r
-from tests.webapp.pages import rows
+from tests.webapp.pages import media_rows, rows
 from tests.webapp.pages.conftest import Site
 
 AXE = Path(__file__).resolve().parents[3] / "webapp" / "node_modules" / "axe-core" / "axe.min.js"
@@ -53,6 +53,7 @@ def furnish(site: Site) -> dict[str, str]:
     running = next(row for row in desktops if row["observed"]["state"] == "started")
     site.insert("domain_windows", *rows.stats("domain", running["id"]))
     site.insert("hypervisor_windows", *rows.stats("hypervisor", "hyper-2"))
+    site.insert("media", *media_rows.every_condition())
     site.insert("events", *rows.history(failed["id"]))
     return {
         "desktops": "/desktops",
@@ -62,6 +63,7 @@ def furnish(site: Site) -> dict[str, str]:
         "templates": "/templates",
         "template": f"/templates/{office['id']}",
         "account": "/account",
+        "media": "/media",
         "hypervisors": "/admin/hypervisors",
         "hypervisor": "/admin/hypervisors/hyper-2",
         "pools": "/admin/pools",
@@ -121,6 +123,9 @@ def test_axe_finds_nothing(site: Site, size: str, theme: str) -> None:
         page.get_by_role("button", name=name, exact=True).click()
         found[name] = violations(page)
         page.keyboard.press("Escape")
+    site.open(page, pages["media"])
+    page.get_by_role("button", name="Add a medium").click()
+    found["add a medium"] = violations(page)
     page.context.clear_cookies()
     site.open(page, "/login")
     found["login"] = violations(page)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from db.media_states import MediaCondition
 from db.states import (
     Activity,
     Condition,
@@ -29,6 +30,7 @@ def test_every_word_of_the_kernel_has_words_for_people() -> None:
     assert set(WORDS["task_state"]) == {item.value for item in TaskState}
     assert set(WORDS["host_state"]) == {*(item.value for item in HypervisorState), "off"}
     assert set(WORDS["host_wish"]) == {item.value for item in HypervisorDesired}
+    assert set(WORDS["media_condition"]) == {item.value for item in MediaCondition}
     assert set(ROLE_NAMES) == set(ROLES)
     assert set(WORDS["series"]) == {*DOMAIN_METRICS, *HYPERVISOR_METRICS}
 

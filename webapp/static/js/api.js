@@ -12,7 +12,7 @@ export class ApiProblem extends Error {
   }
 }
 
-const proof = () => document.querySelector('meta[name="csrf-token"]');
+export const proof = () => document.querySelector('meta[name="csrf-token"]');
 
 // Another tab may have logged in anew: the page's proof is then an old one, and the server has a
 // fresh one for the asking.

@@ -52,6 +52,7 @@ const FORMATS = {
     return value < 1024 ? `${value} MiB` : `${Math.round((value / 1024) * 10) / 10} GiB`;
   },
   bytes: sayBytes,
+  rate: (value) => (typeof value === "number" ? `${sayBytes(value)}/s` : ""),
   duration: (value) => {
     if (typeof value !== "number") return "";
     const minutes = Math.round(value / 60);

@@ -7,6 +7,7 @@ import { askDesktop, call } from "../api.js";
 import { fill } from "../bind.js";
 import { installCharts } from "../charts.js";
 import { ask, onSubmit, readField } from "../dialog.js";
+import { installDrives } from "../drives.js";
 import { connectLive } from "../live.js";
 import { watchThumbnails } from "../thumbnails.js";
 import { toast, toastProblem } from "../toast.js";
@@ -15,12 +16,15 @@ import { say, words } from "../words.js";
 const page = document.getElementById("desktop-page");
 const rename = document.getElementById("rename");
 let desktop = JSON.parse(document.getElementById("desktop-data").textContent);
+const drives = document.getElementById("drives");
+const showDrives = drives && installDrives(drives, changeDrives);
 const path = `/desktops/${encodeURIComponent(desktop.id)}`;
 
 function show(payload) {
   desktop = { ...payload, history: payload.history ?? desktop.history };
   document.title = `${desktop.name} · IsardVDI`;
   fill(page, desktop);
+  showDrives?.(desktop);
 }
 
 function change(payload) {
@@ -95,4 +99,14 @@ onSubmit(rename, async (form) => {
   toast("good", say("saved"));
 });
 
+async function changeDrives(media) {
+  try {
+    change(await call("PATCH", path, { spec: { media } }));
+  } catch (problem) {
+    toastProblem(problem);
+    showDrives(desktop);
+  }
+}
+
+showDrives?.(desktop);
 installCharts();

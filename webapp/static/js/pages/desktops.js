@@ -5,6 +5,7 @@ import "../frame.js";
 import { announce } from "../announce.js";
 import { askDesktop, call } from "../api.js";
 import { fill, makeFromTemplate } from "../bind.js";
+import { installCreateFromMedia } from "../create-media.js";
 import { FieldProblem, ask, onSubmit, readField } from "../dialog.js";
 import { installFilter } from "../filter.js";
 import { connectLive } from "../live.js";
@@ -180,12 +181,21 @@ onSubmit(rename, async (form) => {
 });
 
 const create = document.getElementById("create");
+const createForm = create.querySelector("form");
+const fromMedia = installCreateFromMedia(createForm);
+const isFromMedia = () => createForm.elements.from?.value === "media";
 let nameTouched = false;
+
+function showOrigin() {
+  const origin = isFromMedia() ? "media" : "template";
+  for (const part of create.querySelectorAll("[data-from]")) part.hidden = part.dataset.from !== origin;
+}
 
 function suggestName() {
   const form = create.querySelector("form");
   if (nameTouched || !form.elements.name) return;
-  const base = form.querySelector('input[name="template"]:checked')?.dataset.name ?? "";
+  const picked = form.querySelector('input[name="template"]:checked')?.dataset.name ?? "";
+  const base = isFromMedia() ? fromMedia.suggestion() : picked;
   const taken = new Set([...payloads.values()].map((payload) => payload.name));
   let name = base;
   for (let number = 2; taken.has(name); number += 1) name = `${base} ${number}`;
@@ -197,16 +207,23 @@ create.addEventListener("toggle", (event) => {
   nameTouched = false;
   suggestName();
 });
-create.addEventListener("change", (event) => event.target.name === "template" && suggestName());
+create.addEventListener("change", (event) => {
+  if (event.target.name === "from") showOrigin();
+  if (["template", "from", "medium"].includes(event.target.name)) suggestName();
+});
 create.addEventListener("input", (event) => (nameTouched ||= event.target.name === "name"));
 
-onSubmit(create, async (form) => {
+function readTemplate(form) {
   const picked = form.querySelector('input[name="template"]:checked');
   if (!picked) throw new FieldProblem("origin.template", say("pick_template"));
+  return { origin: { template: picked.value } };
+}
+
+onSubmit(create, async (form) => {
   const made = await call("POST", "/desktops", {
     name: readField(form, "name", true),
     description: readField(form, "description"),
-    origin: { template: picked.value },
+    ...(isFromMedia() ? fromMedia.read() : readTemplate(form)),
   });
   if (!payloads.has(made.id)) change(made);
   form.elements.description.value = "";

@@ -1,0 +1,76 @@
+"""What hardware suits which system: the first rows of table `os_profiles`.
+
+A desktop made from an ISO image takes the `spec` of a profile and then goes its own way: editing a
+profile changes no desktop. `drivers` is a word in the name of the image that such a system wants in
+a second drive. Rows are made once and may be edited, removed or added to (docs/media.md).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_DRIVES = ["disk", "cdrom"]
+"""The disk first: while it is empty the firmware goes on to the image, and then no longer."""
+
+
+def _linux(id: str, name: str, **more: Any) -> dict[str, Any]:
+    return {
+        "id": id,
+        "name": name,
+        "family": "linux",
+        "rank": more.pop("rank", 20),
+        "size_gib": more.pop("size_gib", 20),
+        "drivers": "",
+        "spec": {
+            "vcpus": 2,
+            "memory_mib": 2048,
+            "firmware": "bios",
+            "boot": _DRIVES,
+            "disks": [{"id": "system", "bus": "virtio"}],
+            "interfaces": [{"id": "default"}],
+            "video": "virtio",
+            **more,
+        },
+    }
+
+
+def _windows(id: str, name: str, **more: Any) -> dict[str, Any]:
+    """SATA, because Setup brings no virtio driver; with the drivers' image in the second drive the
+    disk may be virtio as well.
+    """
+    return {
+        "id": id,
+        "name": name,
+        "family": "windows",
+        "rank": 10,
+        "size_gib": 64,
+        "drivers": "virtio",
+        "spec": {
+            "vcpus": 2,
+            "memory_mib": 4096,
+            "firmware": "uefi",
+            "boot": _DRIVES,
+            "disks": [{"id": "system", "bus": "sata"}],
+            "interfaces": [{"id": "default"}],
+            "hyperv": True,
+            "clock": "localtime",
+            "video": "vga",
+            "sound": "ich9",
+            **more,
+        },
+    }
+
+
+OS_PROFILES: list[dict[str, Any]] = [
+    _windows("windows-11", "Windows 11", secure_boot=True, tpm=True),
+    _windows("windows-10", "Windows 10"),
+    _linux("debian", "Debian"),
+    _linux("ubuntu", "Ubuntu", memory_mib=4096, size_gib=30),
+    _linux("fedora", "Fedora", memory_mib=4096, size_gib=30, firmware="uefi"),
+    _linux("alpine", "Alpine", vcpus=1, memory_mib=512, size_gib=8),
+    _linux("linux", "Other Linux", rank=30),
+    {
+        **_linux("other", "Something else", rank=40, video="vga"),
+        "family": "other",
+    },
+]

@@ -1,0 +1,124 @@
+"""Media over REST: thin, see `webapp.services.media` and `uploads`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import request, url_for
+
+from db.states import MediaDesired
+from webapp.api.media_shapes import (
+    ChangeMedium,
+    Media,
+    Medium,
+    NewMedium,
+    OsProfiles,
+    UploadProgress,
+)
+from webapp.api.operations import Reply, operation
+from webapp.auth.permissions import Person
+from webapp.errors import Problem
+from webapp.services import installs, media, uploads
+
+OFFSET = "Upload-Offset"
+
+
+@operation("GET", "/media", tag="Media", summary="List media", answer=Media)
+def list_media(user: Person) -> dict[str, Any]:
+    """Mine and those shared with me; everybody's for administrators."""
+    return {"items": media.list_media(user)}
+
+
+@operation(
+    "POST",
+    "/media",
+    tag="Media",
+    summary="Add a medium by its address, or one to be uploaded",
+    body=NewMedium,
+    answer=Medium,
+    status=201,
+    refusals=(403,),
+)
+def add_medium(user: Person, body: NewMedium) -> Reply:
+    """For advanced users. With an address the download begins at once; an upload is sent in pieces
+    with PUT /media/{media_id}/upload.
+    """
+    made = media.add_medium(user, body.as_fields())
+    return Reply(made, {"Location": url_for("api.get_medium", media_id=made["id"])})
+
+
+@operation("GET", "/os-profiles", tag="Media", summary="List system profiles", answer=OsProfiles)
+def list_os_profiles(user: Person) -> dict[str, Any]:
+    """Which hardware suits which system: for `os` of a desktop made from a medium."""
+    return {"items": installs.list_profiles()}
+
+
+@operation("GET", "/media/<media_id>", tag="Media", summary="Read a medium", answer=Medium)
+def get_medium(user: Person, media_id: str) -> dict[str, Any]:
+    return media.get_medium(user, media_id)
+
+
+@operation(
+    "PATCH",
+    "/media/<media_id>",
+    tag="Media",
+    summary="Wish a state, or change name, description and sharing",
+    body=ChangeMedium,
+    answer=Medium,
+    status=202,
+    refusals=(403, 409),
+)
+def change_medium(user: Person, media_id: str, body: ChangeMedium) -> dict[str, Any]:
+    """`available` downloads it (again), `absent` calls a download off, `deleted` removes it."""
+    if body.desired is not None:
+        return media.wish_state(user, media_id, MediaDesired(body.desired.state))
+    return media.edit(user, media_id, body.model_dump(exclude_unset=True))
+
+
+@operation(
+    "DELETE",
+    "/media/<media_id>",
+    tag="Media",
+    summary="Delete a medium",
+    answer=Medium,
+    status=202,
+    refusals=(403, 409),
+)
+def delete_medium(user: Person, media_id: str) -> dict[str, Any]:
+    """Refused while a desktop or template has it in a drive."""
+    return media.wish_state(user, media_id, MediaDesired.DELETED)
+
+
+@operation(
+    "GET",
+    "/media/<media_id>/upload",
+    tag="Media",
+    summary="How much of an upload is here",
+    answer=UploadProgress,
+    refusals=(403, 409),
+)
+def get_upload(user: Person, media_id: str) -> dict[str, Any]:
+    return uploads.progress_of(media.find_own(user, media_id))
+
+
+@operation(
+    "PUT",
+    "/media/<media_id>/upload",
+    tag="Media",
+    summary="Send the next piece of an upload",
+    takes="application/octet-stream",
+    answer=UploadProgress,
+    refusals=(403, 409, 411, 413, 422),
+)
+def put_upload(user: Person, media_id: str) -> dict[str, Any]:
+    """The header `Upload-Offset` says where in the file the piece begins: where the last answer's
+    `offset` was. Pieces have up to 64 MiB; after the last one the medium becomes available.
+    """
+    row = media.find_own(user, media_id)
+    text = request.headers.get(OFFSET, "")
+    if not text.isdigit() or len(text) > 18:
+        raise Problem(422, "InvalidField", f"Say in {OFFSET} where the piece begins.", field=OFFSET)
+    if request.content_length is None:
+        raise Problem(411, "LengthRequired", "Say how long the piece is (Content-Length).")
+    request.max_content_length = uploads.PIECE_MAX_BYTES
+    return uploads.receive(user, row, int(text), request.content_length, request.stream)

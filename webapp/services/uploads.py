@@ -1,0 +1,199 @@
+"""Uploads: from a browser, in pieces, into a file of ours; from there once to the disk host.
+
+A piece says where it begins, so an upload that broke goes on where it was, after a reload too. When
+the last byte is on disk, a key for tickets goes into table `uploads` and the medium is wished
+available; the engine then has the disk host fetch the file (db/upload_tickets.py). The file goes
+when the medium is available or its row is gone (`sweep`, a loop of webapp/server.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import gevent
+from flask import Flask
+
+from db import desired, queries, upload_tickets
+from db.errors import Conflict, DatabaseUnavailable
+from db.logs import get_logger
+from db.rowcheck import is_uuid
+from db.states import MediaDesired, MediaState
+from webapp.auth.permissions import Person
+from webapp.errors import Problem, not_found
+from webapp.extensions import backend, database
+from webapp.services import audit
+from webapp.tidy import as_number, tidy_media
+
+log = get_logger(__name__)
+
+Row = dict[str, Any]
+
+PIECE_MAX_BYTES = 64 * 1024**2
+BLOCK_BYTES = 256 * 1024
+RESERVE_BYTES = 1024**3
+SWEEP_S = 5.0
+ABANDONED_S = 7 * 86400
+"""An upload nobody has gone on with for so long is given up."""
+
+_busy: set[str] = set()
+
+
+def require_room(size: int) -> None:
+    """Raises where a file of this size is not taken, or does not fit."""
+    settings = backend().settings
+    if size > settings.upload_max_bytes:
+        most = settings.upload_max_bytes // 1024**3
+        text = f"Files of up to {most} GiB are taken (ISARD_UPLOAD_MAX_GIB)."
+        raise Problem(422, "TooLarge", text, field="source.size")
+    settings.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+    free = shutil.disk_usage(settings.spool).free - RESERVE_BYTES
+    if size > free:
+        text = "The server has no room for a file of this size just now. Use an address instead."
+        raise Problem(422, "NoSpace", text, field="source.size")
+
+
+def require_whole(row: Row) -> None:
+    """Raises where the medium is one that is still to be uploaded."""
+    if tidy_media(row)["source"].get("upload") and not _is_finished(row):
+        raise Conflict("NotUploaded", "It has not been uploaded to the end. Go on with the upload.")
+
+
+def progress_of(row: Row) -> dict[str, Any]:
+    """How much of it is here: where the next piece begins."""
+    size = _size_of(row)
+    return {"offset": size if _is_finished(row) else _received(row["id"]), "size": size}
+
+
+def receive(user: Person, row: Row, offset: int, length: int, stream: IO[bytes]) -> dict[str, Any]:
+    """One piece. The row is the user's own."""
+    size, media_id = _size_of(row), str(row["id"])
+    if _is_finished(row):
+        return {"offset": size, "size": size}
+    if length > PIECE_MAX_BYTES or offset + length > size:
+        raise Problem(413, "TooLarge", f"A piece has up to {PIECE_MAX_BYTES} bytes of the file.")
+    with _alone(media_id):
+        have = _received(media_id)
+        if offset != have:
+            raise Conflict("WrongOffset", f"The next piece begins at {have}.")
+        require_room(size - have)
+        with _path(media_id).open("ab") as file:
+            _copy(stream, file, length)
+            have = file.tell()
+            if have == size:
+                file.flush()
+                os.fsync(file.fileno())
+    if have == size:
+        _finish(user, media_id, size)
+    return {"offset": have, "size": size}
+
+
+def open_for_host(media_id: str, header: str) -> Path:
+    """The file, for a disk host that shows a good ticket. Raises 404 whatever is wrong with it."""
+    kind, _, ticket = header.partition(" ")
+    record = queries.get_row(database(), "uploads", media_id) if is_uuid(media_id) else None
+    if record is None or kind != "Upload":
+        raise not_found("upload")
+    nonce = upload_tickets.check(ticket, str(record["key"]), media_id, time.time())
+    path = _path(media_id)
+    if nonce is None or not path.is_file() or not desired.use_ticket(database(), media_id, nonce):
+        raise not_found("upload")
+    return path
+
+
+def keep_swept(app: Flask) -> None:
+    """The loop."""
+    while True:
+        gevent.sleep(SWEEP_S)
+        try:
+            with app.app_context():
+                sweep()
+        except (DatabaseUnavailable, OSError) as error:
+            log.warning("uploads_not_swept", error=str(error))
+
+
+def sweep() -> int:
+    """Remove what is needed no more; how many files went."""
+    gone = 0
+    with contextlib.suppress(FileNotFoundError):
+        for path in backend().settings.spool.iterdir():
+            row = queries.get_row(database(), "media", path.name)
+            if _is_needed(row, path):
+                continue
+            path.unlink(missing_ok=True)
+            log.info("upload_removed", media=path.name)
+            gone += 1
+    return gone
+
+
+def _is_needed(row: Row | None, path: Path) -> bool:
+    if row is None:
+        return False
+    tidy = tidy_media(row)
+    if tidy["observed"].get("state") == MediaState.AVAILABLE:
+        return False
+    return _is_finished(row) or time.time() - path.stat().st_mtime < ABANDONED_S
+
+
+def _finish(user: Person, media_id: str, size: int) -> None:
+    url = f"{backend().settings.upload_url}/uploads/{media_id}"
+    record = {"id": media_id, "url": url, "key": upload_tickets.make_key(), "size": size}
+    desired.put_upload(database(), record)
+    desired.wish_media(database(), media_id, MediaDesired.AVAILABLE, user.actor)
+    audit.record(user.actor, "media.uploaded", f"media/{media_id}", size=size)
+
+
+def _is_finished(row: Row) -> bool:
+    """All of it was here once: the engine knows, or the key is there."""
+    if tidy_media(row)["observed"].get("state") == MediaState.AVAILABLE:
+        return True
+    return queries.get_row(database(), "uploads", row["id"]) is not None
+
+
+def _size_of(row: Row) -> int:
+    source = tidy_media(row)["source"]
+    size = as_number(source.get("size"))
+    if not source.get("upload") or not size:
+        raise Conflict("NotAnUpload", "This medium is not one that is uploaded.")
+    return int(size)
+
+
+def _received(media_id: str) -> int:
+    try:
+        return _path(media_id).stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _path(media_id: str) -> Path:
+    if not is_uuid(media_id):
+        raise not_found("upload")
+    return backend().settings.spool / media_id
+
+
+def _copy(stream: IO[bytes], file: IO[bytes], length: int) -> None:
+    """What comes, up to `length`. A connection that breaks leaves what has come: it counts."""
+    left = length
+    while left > 0:
+        block = stream.read(min(BLOCK_BYTES, left))
+        if not block:
+            return
+        file.write(block)
+        left -= len(block)
+
+
+@contextlib.contextmanager
+def _alone(media_id: str) -> Iterator[None]:
+    """Two pieces of one file at once would mix."""
+    if media_id in _busy:
+        raise Conflict("Busy", "Another piece of this file is just being received.")
+    _busy.add(media_id)
+    try:
+        yield
+    finally:
+        _busy.discard(media_id)

@@ -1,0 +1,26 @@
+"""The page Media, and the way a disk host fetches what was uploaded."""
+
+from __future__ import annotations
+
+from flask import render_template, request, send_file
+from werkzeug.wrappers import Response
+
+from webapp.auth.guards import current_user, login_required
+from webapp.services import media, uploads
+from webapp.views.pages import blueprint
+
+
+@blueprint.get("/media", endpoint="media")
+@login_required
+def show_media() -> str:
+    media.require_adding(current_user)
+    return render_template("media.html", media=media.list_media(current_user))
+
+
+@blueprint.get("/uploads/<media_id>")
+def send_upload(media_id: str) -> Response:
+    """For disk hosts alone, with a ticket of the engine's in the header; in part where asked."""
+    path = uploads.open_for_host(media_id, request.headers.get("Authorization", ""))
+    answer = send_file(path, mimetype="application/octet-stream", conditional=True, etag=False)
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
