@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable, Mapping
 from typing import Any
 
 from db.logs import get_logger
@@ -24,6 +24,7 @@ from engine.hypervisor.events import DomainEvent
 from engine.hypervisor.profile import UNREAD, HostProfile, read_profile
 from engine.hypervisor.seen import SeenDomain
 from engine.hypervisor.ssh import SshSession
+from engine.networks import lacks_of
 from engine.placement import HostRoom
 from engine.settings import EngineSettings
 from engine.storage.disks import DiskHost
@@ -62,6 +63,11 @@ class Unit:
         self.info: dict[str, Any] = {}
         self.storage: dict[str, PathFacts] = {}
         """Path -> what was last seen there (engine/loops/storage.py)."""
+        self.networks: frozenset[str] | None = None
+        self.bridges: frozenset[str] | None = None
+        """What guests can be plugged into; None until looked at (engine/loops/networks.py)."""
+        self.addresses: dict[str, str] = {}
+        """Of guests' cards here: hardware address -> address."""
         self.cpu_percent: float | None = None
         """As last measured (engine/loops/sampler.py)."""
         self.health = Health(row, settings, installation, door)
@@ -177,8 +183,8 @@ class Unit:
     def is_foreign(self, seen: SeenDomain) -> bool:
         return seen.installation != self._installation
 
-    def room(self) -> HostRoom:
-        """What it offers; who fills it in knows what is used."""
+    def room(self, networks: Collection[Mapping[str, Any]] = ()) -> HostRoom:
+        """What it offers, of these rows of `interfaces` too; who fills it in knows what is used."""
         limits = dict(self.row.limits)
         return HostRoom(
             id=self.id,
@@ -203,6 +209,7 @@ class Unit:
                 )
                 if has
             ),
+            lacks=lacks_of(networks, self.networks, self.bridges),
         )
 
     def _problem(self) -> str | None:

@@ -205,6 +205,10 @@ class Watcher:
     def _remove_orphan(self, row_id: Hashable) -> None:
         """Nothing is kept of them here."""
 
+    def _put_interface(self, row: dict[str, Any], listed: bool) -> None:
+        self.interfaces.put(row)
+        self._topics.fire("room")
+
     def _remove_pool(self, row_id: Hashable) -> None:
         self.pools.remove(row_id)
         self._topics.fire("room")
@@ -256,7 +260,7 @@ TABLES: dict[
     "hypervisors_pools": (Watcher._put_pool, Watcher._remove_pool),
     "enrolments": (Watcher._put_enrolment, Watcher._remove_enrolment),
     "media": (Watcher._put_media, Watcher._remove_media),
-    "interfaces": (_put_simply("interfaces"), _remove_simply("interfaces")),
+    "interfaces": (Watcher._put_interface, _remove_simply("interfaces")),
     "interests": (_put_simply("interests"), _remove_simply("interests")),
     "orphans": (Watcher._put_orphan, Watcher._remove_orphan),
     "storage_marks": (_put_simply("marks"), _remove_simply("marks")),

@@ -6,7 +6,9 @@ libvirt's dnsmasq and reach the world through slirp4netns, which connects on the
 the machine*. So two things are forbidden by a packet filter table of our own: talking to this
 namespace (but for DHCP, DNS and ping), and talking to any address that is the machine's.
 `NetworkGuard` keeps the list of those addresses fresh; it starts with everything forbidden. The
-table is separate from libvirt's own rules: a drop here is final whatever libvirt allows.
+table is separate from libvirt's own rules: a drop here is final whatever libvirt allows. The same
+holds for guests on any other bridge of the host (networks that administrators add): what comes in
+by a guest's port is marked as it enters its bridge, and known by that mark afterwards.
 
 In a container there is one network only: guests reach the world through the container's own
 address. Forbidden are then the container, the networks it is attached to (the database is there)
@@ -31,6 +33,9 @@ from hyper_image.namespaces import in_machine_network_argv, inherited_fds, machi
 
 BRIDGE = "guests0"
 UPLINK = "uplink0"
+GUEST_PORTS = "vnet*"
+"""How libvirt names the bridge ports of guests."""
+GUEST_MARK = "0x15a4d"
 NETWORK_UUID_FILE = "network_uuid"
 GATEWAY = "10.181.0.1"
 NETMASK = "255.255.240.0"
@@ -73,7 +78,15 @@ def network_xml(uuid: str) -> str:
 def filter_rules() -> str:
     """The packet filter before anything is known of the machine: guests reach nobody."""
     always = ", ".join(ALWAYS_FORBIDDEN)
-    return f"""table inet isard
+    return f"""table bridge isard
+delete table bridge isard
+table bridge isard {{
+  chain guests {{
+    type filter hook prerouting priority -300; policy accept;
+    iifname "{GUEST_PORTS}" meta mark set {GUEST_MARK}
+  }}
+}}
+table inet isard
 delete table inet isard
 table inet isard {{
   set machine {{ type ipv4_addr; flags interval; elements = {{ 0.0.0.0/0 }} }}
@@ -84,6 +97,10 @@ table inet isard {{
     iifname "{BRIDGE}" meta nfproto ipv4 tcp dport 53 accept
     iifname "{BRIDGE}" ip daddr {GATEWAY} icmp type echo-request accept
     iifname "{BRIDGE}" drop
+    meta mark {GUEST_MARK} ct state established,related accept
+    meta mark {GUEST_MARK} meta nfproto ipv4 udp dport {{ 53, 67 }} accept
+    meta mark {GUEST_MARK} meta nfproto ipv4 tcp dport 53 accept
+    meta mark {GUEST_MARK} drop
     iifname "{UPLINK}" ct state established,related accept
     iifname "{UPLINK}" drop
   }}
@@ -92,6 +109,9 @@ table inet isard {{
     iifname "{BRIDGE}" ip daddr {{ {always} }} drop
     iifname "{BRIDGE}" ip daddr @machine drop
     iifname "{BRIDGE}" meta nfproto ipv6 drop
+    meta mark {GUEST_MARK} ip daddr {{ {always} }} drop
+    meta mark {GUEST_MARK} ip daddr @machine drop
+    meta mark {GUEST_MARK} meta nfproto ipv6 drop
   }}
 }}
 """

@@ -11,18 +11,24 @@ pool {
              removed: [{path, disks}], at},
   problem: null | {field, message}
 }
+network {
+  id, name, description, kind: "network"|"bridge"|"isolated", network, bridge, model, addresses,
+  source: what it is called on a host, allowed: {roles, categories, groups, users},
+  shared: "everybody"|"some"|"nobody", shared_with: [text], problem: null | {field, message}
+}
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
-from db.rowcheck import USES, RowProblem, check_pool, paths_of
+from db.rowcheck import USES, RowProblem, check_interface, check_pool, paths_of
 from webapp.tidy import as_iso, as_list, as_mapping, as_mappings, as_number, as_text
 
 Payload = dict[str, Any]
 
+SHARING = {"roles": "role", "categories": "category", "groups": "group", "users": "user"}
 TONES = {"ok": "ok", "degraded": "warn", "failed": "bad"}
 FULL_PERCENT, NEARLY_FULL_PERCENT = 95, 85
 
@@ -52,6 +58,36 @@ def pool(row: Mapping[str, Any]) -> Payload:
         },
         "problem": problem_of(check_pool(dict(row))),
     }
+
+
+def network(row: Mapping[str, Any]) -> Payload:
+    kind = as_text(row.get("kind")) or "network"
+    name = as_text(row.get("network")) or "default"
+    bridge = as_text(row.get("bridge"))
+    allowed = {key: _ids(as_mapping(row.get("allowed")).get(key)) for key in SHARING}
+    lists = [value for value in allowed.values() if value is not False]
+    everybody = [] in lists
+    return {
+        "id": str(row["id"]),
+        "name": as_text(row.get("name")) or str(row["id"]),
+        "description": as_text(row.get("description")) or "",
+        "kind": kind,
+        "network": name if kind == "network" else None,
+        "bridge": bridge,
+        "source": {"network": name, "bridge": bridge}.get(kind) or f"isard-{row['id']}",
+        "model": as_text(row.get("model")) or "virtio",
+        "addresses": as_text(row.get("addresses")) or ("first" if kind == "isolated" else "dhcp"),
+        "allowed": allowed,
+        "shared": "everybody" if everybody else "some" if lists else "nobody",
+        "shared_with": []
+        if everybody
+        else [f"{SHARING[key]} {one}" for key in SHARING for one in allowed[key] or []],
+        "problem": problem_of(check_interface(dict(row))),
+    }
+
+
+def _ids(value: object) -> list[str] | Literal[False]:
+    return [str(one) for one in value] if isinstance(value, list) else False
 
 
 def problem_of(problem: RowProblem | None) -> Payload | None:

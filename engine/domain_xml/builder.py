@@ -83,13 +83,17 @@ class MediaFile:
 
 @dataclass(frozen=True)
 class InterfaceCard:
-    """`kind`: a libvirt network or a bridge of the host, named by `source`, or QEMU's user mode."""
+    """`kind`: a libvirt network or a bridge of the host, named by `source`, or QEMU's user mode.
+    `filter` keeps the guest from speaking as another; `learns`: how its address becomes known.
+    """
 
     id: str
     mac: str
     kind: Literal["network", "bridge", "user"] = "network"
     source: str = "default"
     model: str = "virtio"
+    filter: str | None = None
+    learns: str | None = None
 
 
 @dataclass(frozen=True)
@@ -324,6 +328,9 @@ def _interface(at: int, card: InterfaceCard) -> Interface:
         mac=card.mac,
         network=card.source if card.kind == "network" else None,
         bridge=card.source if card.kind == "bridge" else None,
+        filter=card.filter,
+        filter_parameter="CTRL_IP_LEARNING" if card.filter and card.learns else None,
+        filter_value=card.learns if card.filter else None,
         model=card.model,
         alias=f"ua-net-{at}-{card.id.replace('.', '-')}",
     )

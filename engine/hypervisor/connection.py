@@ -257,6 +257,10 @@ class HostConnection:
         """libvirt's part of `hypervisors.observed.info`; engine.hypervisor.profile has the rest."""
         return self._call("info", read_info, self._settings.create_timeout_s)
 
+    def ask(self, step: str, question: Callable[[Any], T]) -> T:
+        """Whatever a module of this folder asks of the connection, with this one's deadline."""
+        return self._call(step, question)
+
     def _act(self, step: str, uuid: str, action: Callable[[Any, SeenDomain], object]) -> None:
         """`action` on the domain if it is active; one that is gone, or just goes, is no error."""
 
@@ -441,12 +445,15 @@ _SENTENCES = {
     "screenshot": "The screen could not be read",
     "stats": "The host's numbers could not be read",
     "info": "The host's properties could not be read",
+    "networks": "The host's networks could not be read",
+    "network": "The desktop's network could not be made",
 }
 
 _FAILURES: dict[str, Reason] = {
     **dict.fromkeys(_SENTENCES, Reason.HOST_UNREACHABLE),
     "create": Reason.START_FAILED,
     "media": Reason.MEDIA_FAILED,
+    "network": Reason.START_FAILED,
     "resume": Reason.START_FAILED,
     "shutdown": Reason.STOP_FAILED,
     "destroy": Reason.STOP_FAILED,

@@ -31,6 +31,7 @@ from engine.actions import (
     Rest,
     Resume,
     Settle,
+    Sight,
     Start,
     Suspend,
     Wait,
@@ -175,7 +176,7 @@ class DomainReconciler:
         until: datetime | None,
     ) -> Outcome:
         sight = decision.sight
-        changes = self._shown(reading)
+        changes = self._shown(reading, sight)
         if sight.hypervisor in facts.seen and self._lacks_console(reading, sight.hypervisor):
             changes |= self._power.adopt(reading, sight.hypervisor)
         if finished:
@@ -199,7 +200,7 @@ class DomainReconciler:
             changes |= {"activity": None, "failure": None}
         if wait.during is not None and wait.until is not None:
             changes["activity"] = activity(wait.during, "template", wait.until)
-        self._write(reading, decision, {**self._shown(reading), **changes})
+        self._write(reading, decision, {**self._shown(reading, decision.sight), **changes})
         return Outcome(topics=wait.topics)
 
     def _fail(self, reading: Reading, decision: Decision, error: EngineError) -> Outcome:
@@ -222,7 +223,8 @@ class DomainReconciler:
             changes["finished"] = decision.wish
         elif not decision.sight.may_run:
             changes["activity"] = None
-        self._write(reading, decision, {**self._shown(reading), **changes, "failure": failure})
+        changes |= {"failure": failure}
+        self._write(reading, decision, {**self._shown(reading, decision.sight), **changes})
         retry_at = failure.get("retry_at")
         return Outcome() if retry_at is None else Outcome((retry_at - now).total_seconds())
 
@@ -241,9 +243,11 @@ class DomainReconciler:
         self._c.write_domain(row, compose(row, sight, changes, self._c.now()))
         return Outcome()
 
-    def _shown(self, reading: Reading) -> dict[str, Any]:
+    def _shown(self, reading: Reading, sight: Sight) -> dict[str, Any]:
         """What `observed` repeats of the ledger and derives from the row."""
-        changes: dict[str, Any] = {"interfaces": shown_interfaces(reading.row)}
+        unit = self._c.units.get(sight.hypervisor) if sight.may_run else None
+        addresses = unit.addresses if unit else {}
+        changes: dict[str, Any] = {"interfaces": shown_interfaces(reading.row, addresses)}
         if reading.records:
             changes["disks"] = shown_disks(reading)
         return changes

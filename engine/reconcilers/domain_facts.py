@@ -36,6 +36,7 @@ from engine.reconcilers.disk_places import (
     path_removed,
     shown_disks_of,
 )
+from engine.reconcilers.domain_networks import refuse_networks
 from engine.reconcilers.drives import (
     Drives,
     find_drives,
@@ -194,7 +195,9 @@ def count_children(context: Context, reading: Reading) -> tuple[int, int]:
 def refuse_start(context: Context, reading: Reading) -> Refused | None:
     """What keeps it from starting on any host, whatever these have."""
     removed = path_removed(context, reading.row, reading.made)
-    return Refused(Reason.PATH_REMOVED, removed) if removed else None
+    if removed:
+        return Refused(Reason.PATH_REMOVED, removed)
+    return refuse_networks(context, reading.row)
 
 
 def reserve(context: Context, reading: Reading, lane: str) -> Placed | Refused:
@@ -215,9 +218,11 @@ def reserve(context: Context, reading: Reading, lane: str) -> Placed | Refused:
         current=recorded or (lane_host if kind == "power" else None),
         avoid=avoid if isinstance(avoid, str) else None,
         hardware=hardware_of(spec),
+        networks=tuple(interface.id for interface in spec.interfaces),
     )
     reading.request = request
-    hosts = [unit.room() for unit in context.units.all() if unit.row.runs_desktops]
+    networks = context.watcher.interfaces.all()
+    hosts = [unit.room(networks) for unit in context.units.all() if unit.row.runs_desktops]
     since = waiting_since(reading.row, context.now())
     return context.room.reserve(reading.row["id"], request, hosts, since)
 

@@ -16,6 +16,7 @@ import string
 import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from db import observed as door
@@ -32,7 +33,9 @@ from engine.domain_xml.builder import (
 )
 from engine.errors import Terminal, Transient
 from engine.executor import power_lane
+from engine.hypervisor.networks import ensure_filter, ensure_isolated
 from engine.hypervisor.seen import SeenDomain
+from engine.networks import read_network
 from engine.reconcilers import Context, Outcome
 from engine.reconcilers.disk_places import all_paths, pool_of
 from engine.reconcilers.domain_facts import Elsewhere, Reading
@@ -113,7 +116,7 @@ class Power:
                     finished=decision.wish,
                     **self._running(unit, ports),
                     disks=shown_disks(reading),
-                    interfaces=shown_interfaces(reading.row),
+                    interfaces=shown_interfaces(reading.row, unit.addresses),
                     media=reading.drives.shown_in(seen),
                     started_at=self._c.now(),
                 ),
@@ -227,10 +230,7 @@ class Power:
             name=str(row["name"]),
             spec=spec.model_dump(),
             disks=self._disks(reading),
-            interfaces=[
-                self._card(reading.id, at, interface.id, interface.mac)
-                for at, interface in enumerate(spec.interfaces)
-            ],
+            interfaces=self._cards(reading.id, spec, unit),
             installation=self._c.installation,
             revision=f"{revision_of(row)}.{token}",
             accelerator="kvm" if unit.profile.kvm else "qemu",
@@ -269,22 +269,32 @@ class Power:
             files.append(DiskFile(plan.id, place.path, plan.bus))
         return files
 
-    def _card(self, domain_id: str, at: int, interface_id: str, mac: str | None) -> InterfaceCard:
-        network = self._c.watcher.interfaces.get(interface_id)
-        if network is None:
-            raise Terminal(
-                Reason.INVALID_ROW,
-                f"There is no network interface {interface_id!r}.",
-                step="interfaces",
+    def _cards(self, domain_id: str, spec: SpecModel, unit: Unit) -> list[InterfaceCard]:
+        """Its network cards, with what they need on the host made there."""
+        cards = []
+        for at, interface in enumerate(spec.interfaces):
+            row = self._c.watcher.interfaces.get(interface.id)
+            network = read_network(row) if row else f"There is no network {interface.id!r}."
+            if isinstance(network, str):  # gone since it was placed
+                raise Transient(Reason.NO_NETWORK, network, step="network")
+            self._c.lease.check()
+            unit.connection.ask("network", partial(ensure_filter, name=network.filter))
+            if network.is_isolated:
+                own = self._c.installation
+                make = partial(ensure_isolated, installation=own, name=network.source)
+                unit.connection.ask("network", make)
+            cards.append(
+                InterfaceCard(
+                    id=f"{interface.id}-{at}",
+                    mac=interface.mac or derive_mac(domain_id, at),
+                    kind=network.kind,  # type: ignore[arg-type]  # the builder judges it
+                    source=network.source,
+                    model=network.model,
+                    filter=network.filter,
+                    learns=network.learns,
+                )
             )
-        kind = str(network.get("kind") or "network")
-        return InterfaceCard(
-            id=f"{interface_id}-{at}",
-            mac=mac or derive_mac(domain_id, at),
-            kind=kind,  # type: ignore[arg-type]  # the builder refuses what it does not know
-            source=str(network.get("network") or network.get("bridge") or "default"),
-            model=str(network.get("model") or "virtio"),
-        )
+        return cards
 
     def _open_console(
         self, domain_id: str, unit: Unit, password: str, seen: SeenDomain
@@ -338,10 +348,14 @@ def shown_disks(reading: Reading) -> list[dict[str, Any]]:
     ]
 
 
-def shown_interfaces(row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """With the addresses that were left out."""
+def shown_interfaces(
+    row: Mapping[str, Any], addresses: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """With the hardware addresses that were left out, and while it runs `addresses` by these."""
     spec = SpecModel.model_validate(row.get("spec") or {})
-    return [
-        {"id": interface.id, "mac": interface.mac or derive_mac(str(row["id"]), at)}
-        for at, interface in enumerate(spec.interfaces)
-    ]
+    shown = []
+    for at, interface in enumerate(spec.interfaces):
+        mac = interface.mac or derive_mac(str(row["id"]), at)
+        address = (addresses or {}).get(mac)
+        shown.append({"id": interface.id, "mac": mac, **({"address": address} if address else {})})
+    return shown

@@ -21,6 +21,7 @@ from engine.decisions import Knowledge
 from engine.executor import Executor
 from engine.health import Report, UnitDoor, UnitRow
 from engine.hypervisor.host import HostAddress
+from engine.loops.networks import NetworkWatch
 from engine.loops.sampler import Sampler
 from engine.loops.storage import StorageWatch
 from engine.reconcilers import Context, Outcome
@@ -31,6 +32,7 @@ from engine.workqueue import Key, WorkQueue
 
 log = get_logger(__name__)
 
+UNIT_LOOPS = ("networks", "storage", "sampler", "hypervisor")
 STOP_S = 3.0
 """How long a unit may take to end before it is left to its deadlines."""
 EMPTYING_S = 2.0
@@ -145,13 +147,15 @@ class HypervisorReconciler:
         self._supervisor.start(f"sampler-{hypervisor}", sampler.sample, silence_s=KEEPER_SILENCE_S)
         storage = StorageWatch(self._c, self._queue, unit)
         self._supervisor.start(f"storage-{hypervisor}", storage.look, silence_s=KEEPER_SILENCE_S)
+        networks = NetworkWatch(self._c, self._queue, unit)
+        self._supervisor.start(f"networks-{hypervisor}", networks.look, silence_s=KEEPER_SILENCE_S)
         log.info("unit_started", hypervisor=hypervisor, address=str(wanted.address))
 
     def _stop(self, hypervisor: str) -> None:
         unit = self._c.units.remove(hypervisor)
         if unit is None:
             return
-        names = [f"{kind}-{hypervisor}" for kind in ("storage", "sampler", "hypervisor")]
+        names = [f"{kind}-{hypervisor}" for kind in UNIT_LOOPS]
         for name in names:
             self._supervisor.tell_to_stop(name)
         unit.close()

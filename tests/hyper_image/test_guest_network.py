@@ -9,7 +9,7 @@ import pytest
 
 from hyper_image import guest_network
 from tests.lab import Lab, LabHost, wait_until
-from tests.lab.networks import Network, join, plug_in
+from tests.lab.networks import Network, join, plug_in, serve_on
 
 MACHINE, OUTSIDE = "198.51.100.10", "198.51.100.20"
 PORT = 8000
@@ -87,6 +87,25 @@ def test_without_a_way_out_guests_are_alone(lab_host: LabHost) -> None:
     with Network(inside=lab_host) as guest:
         plug_in(guest, lab_host, "10.181.1.5/20", guest_network.GATEWAY)
         assert "no answer" in guest.ask("198.51.100.20", PORT, timeout_s=1)
+
+
+def test_on_any_other_bridge_too_a_guest_does_not_reach_the_host(lab_host: LabHost) -> None:
+    """Told from whatever else is on that bridge by its port, which libvirt names."""
+    lab_host.exec(["ip", "link", "add", "br7", "type", "bridge"])
+    lab_host.exec(["ip", "address", "add", "10.77.0.1/24", "dev", "br7"])
+    lab_host.exec(["ip", "link", "set", "br7", "up"])
+    with (
+        Network(inside=lab_host) as guest,
+        Network(inside=lab_host) as machine,
+        serve_on(lab_host, PORT, "the host"),
+    ):
+        plug_in(guest, lab_host, "10.77.0.5/24", "10.77.0.1", bridge="br7", port="vnet77")
+        plug_in(machine, lab_host, "10.77.0.6/24", "10.77.0.1", bridge="br7", port="other77")
+        machine.serve(PORT, "the machine beside it")
+        wait_until(lambda: guest.ask("10.77.0.6", PORT) == "the machine beside it", 20)
+        wait_until(lambda: machine.ask("10.77.0.1", PORT) == "the host", 20)
+        for address in ("10.77.0.1", guest_network.GATEWAY):
+            assert "no answer" in guest.ask(address, PORT, timeout_s=1), address
 
 
 def test_every_local_route_of_the_machine_counts_as_its_own() -> None:

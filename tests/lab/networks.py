@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from tests.lab.host import ENTER_ALL, LabHost
@@ -97,14 +99,36 @@ def join(one: Network, one_address: str, other: Network, other_address: str) -> 
         network.run("ip", "link", "set", "cable0", "up")
 
 
-def plug_in(guest: Network, host: LabHost, address: str, gateway: str) -> None:
-    """Put a network made with `inside=host` on the host's bridge, as a guest's card would be."""
-    cable = ("link", "add", "guestport", "type", "veth", "peer", "name", "eth0")
+def plug_in(
+    guest: Network,
+    host: LabHost,
+    address: str,
+    gateway: str | None,
+    *,
+    bridge: str = "guests0",
+    port: str = "guestport",
+) -> None:
+    """Put a network made with `inside=host` on a bridge of the host, as a guest's card would be."""
+    cable = ("link", "add", port, "type", "veth", "peer", "name", "eth0")
     host.exec(["ip", *cable, "netns", str(guest.pid)])
-    host.exec(["ip", "link", "set", "guestport", "master", "guests0", "up"])
+    host.exec(["ip", "link", "set", port, "master", bridge, "up"])
     guest.run("ip", "address", "add", address, "dev", "eth0")
     guest.run("ip", "link", "set", "eth0", "up")
-    guest.run("ip", "route", "add", "default", "via", gateway)
+    if gateway is not None:
+        guest.run("ip", "route", "add", "default", "via", gateway)
+
+
+@contextmanager
+def serve_on(host: LabHost, port: int, greeting: str) -> Iterator[None]:
+    """The host itself greets whoever connects to the port, on every address of its guests' side."""
+    argv = [*enter_host(host), sys.executable, "-c", LISTEN, str(port), greeting]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"listening\n"
+        try:
+            yield
+        finally:
+            server.kill()
 
 
 def enter_host(host: LabHost) -> list[str]:

@@ -102,7 +102,6 @@ def test_every_answer_is_of_its_declared_shape(
     rows.put("hypervisors_pools", pool_row("spare"))
     rows.put("orphans", {"id": "host-a/x", "kind": "domain", "hypervisor": "host-a", "ours": True})
     values = {"template_id": template["id"], "desktop_id": desktop["id"], "hypervisor_id": "host-a"}
-    values |= {"pool_id": "spare"}
     task = {"id": str(uuid.uuid4()), "kind": "verify", "target": desktop["id"], "user": who}
     progress = {"percent": 3.5, "eta_s": 60}
     rows.put("tasks", {**task, "args": {}, "desired": {"state": "done"}})
@@ -113,6 +112,8 @@ def test_every_answer_is_of_its_declared_shape(
     alone["version"] = tree.get("version", "none")
     values_of = {"delete_template": alone, "delete_template_tree": alone}
     values["media_id"] = rows.medium(who, source={"upload": True, "size": 4})["id"]
+    rows.put("interfaces", {"id": "spare"})
+    values |= {"pool_id": "spare", "network_id": "spare"}
     bodies: dict[str, Any] = {
         "create_token": {"username": "ben", "password": "ben's long password"},
         "change_password": {"current_password": "wrong", "new_password": "long enough"},
@@ -127,13 +128,22 @@ def test_every_answer_is_of_its_declared_shape(
         "add_hypervisor": {"id": "host-b", "hostname": "10.0.0.6"},
         "change_hypervisor": {"description": "z"},
         "enrol_hypervisor": {"password": "x"},
+        "add_network": {"id": "new", "kind": "isolated"},
+        "change_network": {"model": "e1000"},
         "add_pool": {"id": "new"},
         "change_pool": {"balancer": "weighted"},
         "remove_orphan": {"id": "host-a/x"},
         "add_medium": {"name": "x", "source": {"url": "http://h.example/x.iso"}},
         "change_medium": {"description": "z"},
     }
-    late = ("delete_desktop", "delete_hypervisor", "delete_medium", "delete_pool", "revoke_token")
+    late = (
+        "delete_desktop",
+        "delete_hypervisor",
+        "delete_medium",
+        "delete_pool",
+        "delete_network",
+        "revoke_token",
+    )
     ordered = sorted(
         OPERATIONS, key=lambda item: late.index(item.name) + 1 if item.name in late else 0
     )

@@ -1,5 +1,5 @@
-"""What is sent and answered of pools, for the OpenAPI document; `webapp.pool_payloads` builds the
-answers. Bounds are the kernel's (`db.rowcheck`).
+"""What is sent and answered of pools and networks, for the OpenAPI document;
+`webapp.pool_payloads` builds the answers. Bounds are the kernel's (`db.rowcheck`).
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from db.rowcheck import PATH, SLUG, Description, Name, Slug
+from db.rowcheck import BRIDGE_NAME, NETWORK_NAME, PATH, SLUG, Description, Name, Slug
 from webapp.api.answers import Answer, RowProblem
-from webapp.api.requests import Body
+from webapp.api.requests import Allowed, Body
 
 Balancer = Literal["free_memory", "round_robin", "least_cpu", "weighted"]
 CpuMode = Literal["host-passthrough", "host-model", "maximum"]
@@ -56,6 +56,55 @@ class ChangePool(Body):
         if not given or any(getattr(self, key) is None for key in given - {"cpu_mode"}):
             raise ValueError("give something to change, not null")
         return self
+
+
+class NetworkFields(Body):
+    description: Description = ""
+    kind: Literal["network", "bridge", "isolated"] = "network"
+    network: Annotated[str, StringConstraints(pattern=NETWORK_NAME)] | None = None
+    bridge: Annotated[str, StringConstraints(pattern=BRIDGE_NAME)] | None = None
+    model: Literal["virtio", "e1000"] = "virtio"
+    addresses: Literal["dhcp", "first", "any"] | None = None
+    allowed: Allowed = Allowed()
+
+
+class NewNetwork(NetworkFields):
+    id: Annotated[str, StringConstraints(pattern=SLUG)]
+    name: Name | None = None
+
+
+class ChangeNetwork(NetworkFields):
+    """`network`, `bridge` and `addresses` may be null."""
+
+    name: Name | None = None
+
+    @model_validator(mode="after")
+    def something(self) -> ChangeNetwork:
+        given = self.model_fields_set
+        needed = given - {"network", "bridge", "addresses"}
+        if not given or any(getattr(self, key) is None for key in needed):
+            raise ValueError("give something to change, not null")
+        return self
+
+
+class Network(Answer):
+    id: str
+    name: str
+    description: str
+    kind: str
+    network: str | None
+    bridge: str | None
+    source: str
+    model: str
+    addresses: str
+    allowed: dict[str, list[str] | bool]
+    shared: Literal["everybody", "some", "nobody"]
+    shared_with: list[str]
+    problem: RowProblem | None
+
+
+class Networks(Answer):
+    items: list[Network]
 
 
 class PoolPath(Answer):

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from db.sharing import is_allowed
 from db.states import TARGETS_DOMAIN, Action, Kind, TaskKind, actions_of
 
 ROLES = ("user", "advanced", "manager", "admin")
@@ -91,20 +92,13 @@ def can_change_media(person: Person, row: Mapping[str, Any]) -> bool:
 
 
 def is_shared(person: Person, allowed: object) -> bool:
-    """`allowed` as in documents.Domain: each of four lists is False (nobody), [] (everybody) or
-    ids.
-    """
-    if not isinstance(allowed, Mapping):
-        return False
-    mine = {
-        "roles": person.role,
-        "categories": person.category,
-        "groups": person.group,
-        "users": person.id,
-    }
-    return any(
-        isinstance(allowed.get(key), list) and (not allowed[key] or value in allowed[key])
-        for key, value in mine.items()
+    """`allowed` as in documents.Domain."""
+    return is_allowed(
+        allowed,
+        role=person.role,
+        category=person.category,
+        group=person.group,
+        user=person.id,
     )
 
 

@@ -55,6 +55,7 @@ LISTINGS: tuple[Listing, ...] = (
     Listing(
         "hypervisors", "hypervisor", "hypervisors", lambda row, _person: payloads.hypervisor(row)
     ),
+    Listing("interfaces", "network", "networks", lambda row, _person: pool_payloads.network(row)),
     Listing("hypervisors_pools", "pool", "pools", lambda row, _person: pool_payloads.pool(row)),
     Listing(
         "tasks",

@@ -162,6 +162,26 @@ WORDS: dict[str, dict[str, str]] = {
         "least_cpu": "Least busy processors",
         "weighted": "By weight",
     },
+    "network_kind": {
+        "network": "NAT network",
+        "bridge": "Bridge",
+        "isolated": "Isolated",
+    },
+    "network_text": {
+        "network": "Guests reach out through the hypervisor, nobody reaches in.",
+        "bridge": "Guests are in the house's own network.",
+        "isolated": "Guests of one hypervisor among themselves.",
+    },
+    "addresses": {
+        "dhcp": "Only the address it was lent",
+        "first": "The first address it uses",
+        "any": "Any address",
+    },
+    "shared": {
+        "everybody": "Everybody",
+        "some": "Some",
+        "nobody": "Administrators only",
+    },
     "proof": {
         "same": "Proved the same storage on every host",
         "different": "Not the same storage on every host",
@@ -218,6 +238,8 @@ WORDS: dict[str, dict[str, str]] = {
         "pool_added": "{name} was added",
         "pool_removed": "{name} was removed",
         "number": "Please give a number.",
+        "edit_it": "Edit {name}",
+        "add_network": "Add a network",
         "full_on": "Full screen",
         "full_off": "Leave full screen",
         "pasted": "Typed into the desktop",

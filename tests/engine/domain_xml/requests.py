@@ -61,7 +61,14 @@ CASES: dict[str, DomainRequest] = {
         with_spec(boot=["network"]),
         interfaces=[
             InterfaceCard("default", "52:54:00:aa:bb:01"),
-            InterfaceCard("lab.net", "52:54:00:aa:bb:02", kind="bridge", source="br0"),
+            InterfaceCard(
+                "lab.net",
+                "52:54:00:aa:bb:02",
+                kind="bridge",
+                source="br0",
+                filter="isard-addresses-1",
+                learns="dhcp",
+            ),
             InterfaceCard("own", "52:54:00:aa:bb:03", kind="user", model="e1000e"),
         ],
     ),

@@ -67,6 +67,7 @@ def furnish(site: Site) -> dict[str, str]:
         "hypervisors": "/admin/hypervisors",
         "hypervisor": "/admin/hypervisors/hyper-2",
         "pools": "/admin/pools",
+        "networks": "/admin/networks",
         "pool": "/admin/pools/lab",
         "system": "/admin/system",
         "tasks": "/tasks",
@@ -126,6 +127,9 @@ def test_axe_finds_nothing(site: Site, size: str, theme: str) -> None:
     site.open(page, pages["media"])
     page.get_by_role("button", name="Add a medium").click()
     found["add a medium"] = violations(page)
+    site.open(page, pages["networks"])
+    page.get_by_role("button", name="Edit Default").click()
+    found["edit a network"] = violations(page)
     page.context.clear_cookies()
     site.open(page, "/login")
     found["login"] = violations(page)

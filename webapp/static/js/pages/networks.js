@@ -1,0 +1,141 @@
+// The page Networks: the list follows the payloads; the form asks the REST interface.
+
+import "../frame.js";
+import { call } from "../api.js";
+import { fill, makeFromTemplate } from "../bind.js";
+import { ask, onSubmit, readField } from "../dialog.js";
+import { connectLive } from "../live.js";
+import { toast, toastProblem } from "../toast.js";
+import { say } from "../words.js";
+
+const LISTS = ["roles", "categories", "groups", "users"];
+
+const list = document.getElementById("networks");
+const empty = document.getElementById("empty");
+const dialog = document.getElementById("network");
+const form = dialog.querySelector("form");
+const payloads = new Map();
+const cards = new Map();
+let edited = null;
+
+for (const card of list.children) cards.set(card.dataset.id, card);
+for (const item of JSON.parse(document.getElementById("networks-data").textContent)) {
+  payloads.set(item.id, item);
+}
+
+function change(payload) {
+  payloads.set(payload.id, payload);
+  const card = cards.get(payload.id);
+  if (card) {
+    fill(card, payload);
+  } else {
+    const made = makeFromTemplate("network-card", payload);
+    cards.set(payload.id, made);
+    const next = [...list.children].find((other) => other.dataset.id > payload.id);
+    list.insertBefore(made, next ?? null);
+  }
+  empty.hidden = payloads.size > 0;
+}
+
+function remove(id) {
+  payloads.delete(id);
+  cards.get(id)?.remove();
+  cards.delete(id);
+  empty.hidden = payloads.size > 0;
+}
+
+connectLive({
+  "networks.list": ({ items }) => {
+    const kept = new Set(items.map((item) => item.id));
+    for (const id of [...payloads.keys()]) if (!kept.has(id)) remove(id);
+    items.forEach(change);
+  },
+  "network.changed": change,
+  "network.removed": ({ id }) => remove(id),
+});
+
+// Only what belongs to the chosen kind and sharing is shown.
+function showParts() {
+  for (const part of form.querySelectorAll("[data-for-kind]")) {
+    part.hidden = part.dataset.forKind !== form.elements.kind.value;
+  }
+  form.querySelector("[data-for-shared]").hidden = form.elements.shared.value !== "some";
+}
+
+form.addEventListener("change", showParts);
+
+function open(payload) {
+  edited = payload;
+  form.reset();
+  form.querySelector('[data-field="id"]').hidden = Boolean(payload);
+  dialog.querySelector("h2").textContent = payload
+    ? say("edit_it", { name: payload.name })
+    : say("add_network");
+  if (payload) {
+    for (const name of ["id", "name", "description", "kind", "network", "bridge", "model", "addresses", "shared"]) {
+      form.elements[name].value = payload[name] ?? "";
+    }
+    for (const name of LISTS) form.elements[name].value = (payload.allowed[name] || []).join(", ");
+  }
+  showParts();
+  dialog.showModal();
+}
+
+function readAllowed() {
+  const shared = form.elements.shared.value;
+  const allowed = { roles: false, categories: false, groups: false, users: false };
+  if (shared === "everybody") allowed.roles = [];
+  if (shared === "some") {
+    for (const name of LISTS) {
+      const ids = readField(form, name).split(/[\s,]+/).filter(Boolean);
+      if (ids.length) allowed[name] = ids;
+    }
+  }
+  return allowed;
+}
+
+function fieldsOf() {
+  const kind = form.elements.kind.value;
+  return {
+    name: readField(form, "name", true),
+    description: readField(form, "description"),
+    kind,
+    network: kind === "network" ? readField(form, "network") || null : null,
+    bridge: kind === "bridge" ? readField(form, "bridge", true) : null,
+    model: form.elements.model.value,
+    addresses: form.elements.addresses.value || null,
+    allowed: readAllowed(),
+  };
+}
+
+const pathOf = ({ id }) => `/networks/${encodeURIComponent(id)}`;
+
+onSubmit(dialog, async () => {
+  if (edited) {
+    change(await call("PATCH", pathOf(edited), fieldsOf()));
+    toast("good", say("saved"));
+  } else {
+    change(await call("POST", "/networks", { id: readField(form, "id", true), ...fieldsOf() }));
+  }
+});
+
+document.addEventListener("click", (event) => {
+  if (event.target.closest("[data-add]")) open(null);
+});
+
+list.addEventListener("click", async (event) => {
+  const payload = payloads.get(event.target.closest(".network")?.dataset.id);
+  if (!payload) return;
+  if (event.target.closest("[data-edit]")) open(payload);
+  const button = event.target.closest("[data-delete]");
+  if (!button || !(await ask("confirm-remove", payload.name))) return;
+  button.setAttribute("aria-busy", "true");
+  try {
+    await call("DELETE", pathOf(payload));
+    remove(payload.id);
+  } catch (problem) {
+    toastProblem(problem);
+  } finally {
+    button.removeAttribute("aria-busy");
+  }
+});
