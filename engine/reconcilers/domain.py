@@ -31,13 +31,12 @@ from engine.actions import (
     Rest,
     Resume,
     Settle,
-    Sight,
     Start,
     Suspend,
     Wait,
 )
 from engine.cache import QUEUED
-from engine.decisions import NEVER_MADE, Decision, Facts, decide, observed_of, see
+from engine.decisions import NEVER_MADE, Decision, Facts, Sight, decide, observed_of, see
 from engine.disk_locks import Held
 from engine.errors import EngineError, HostLost, Terminal
 from engine.reconcilers import Context, Outcome
