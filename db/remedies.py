@@ -35,6 +35,14 @@ REMEDIES: dict[str, Remedy] = {
         "It starts by itself once a hypervisor is online. You can call it off.",
         "Enable or mend a hypervisor of its pool: its page says which check fails.",
     ),
+    Reason.DRAINED: Remedy(
+        "It starts by itself as soon as a hypervisor has room. You can call it off.",
+        "It starts by itself once its hypervisor is enabled again or another one has room.",
+    ),
+    Reason.CHECK_FAILED: Remedy(
+        "An administrator has to mend the hypervisor.",
+        "Do what the failed check says on the hypervisor's page; it is looked at again by itself.",
+    ),
     Reason.NO_DISK_HOST: Remedy(
         "It goes on by itself once the storage is online.",
         "Enable or mend a hypervisor that does disk operations for this path of the pool.",

@@ -196,6 +196,8 @@ class Reason(StrEnum):
     NOT_STOPPED = "NotStopped"
     TARGET_GONE = "TargetGone"
     WORKED_ON = "WorkedOn"
+    DRAINED = "Drained"
+    CHECK_FAILED = "CheckFailed"
 
 
 class Action(StrEnum):
@@ -306,6 +308,7 @@ _WAITING_REASONS = frozenset(
         Reason.MEDIA_NOT_READY,
         Reason.HARDWARE_MISSING,
         Reason.WORKED_ON,
+        Reason.DRAINED,
     }
 )
 
@@ -326,6 +329,8 @@ def condition_of(row: Mapping[str, Any]) -> Condition:
         return Condition.FAILED
     if seen is Observed.UNKNOWN:
         return Condition.UNKNOWN
+    if _is_being_stopped(seen, observed):
+        return Condition.STOPPING
     if is_handled(wish, observed) and seen is not Observed.ABSENT:
         return Condition(seen.value)
     if observed.get("reason") == Reason.MAKING_TEMPLATE:
@@ -334,6 +339,13 @@ def condition_of(row: Mapping[str, Any]) -> Condition:
         return Condition.WAITING
     transit = _TRANSIT.get((wish.state, seen))
     return transit or (Condition.CREATING if seen is Observed.ABSENT else Condition(seen.value))
+
+
+def _is_being_stopped(seen: Observed, observed: Mapping[str, Any]) -> bool:
+    """Also where nobody wished it: its hypervisor is being emptied."""
+    activity = observed.get("activity")
+    name = activity.get("name") if isinstance(activity, Mapping) else None
+    return seen in (Observed.STARTED, Observed.PAUSED) and name == Activity.STOPPING
 
 
 def actions_of(row: Mapping[str, Any]) -> frozenset[Action]:

@@ -78,10 +78,11 @@ class ChangeMedia:
 
 @dataclass(frozen=True)
 class AskShutdown:
-    """`deadline` is None where the asking begins now."""
+    """`deadline` is None where the asking begins now. `drain`: its hypervisor is to be emptied."""
 
     hypervisor: str
     deadline: datetime | None
+    drain: bool = False
 
 
 @dataclass(frozen=True)

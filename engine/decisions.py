@@ -80,8 +80,12 @@ STOP_REASONS = frozenset(
         Reason.POWERED_OFF,
         Reason.STOPPED_UNSEEN,
         Reason.HOST_RESTARTED,
+        Reason.DRAINED,
     }
 )
+DRAIN = "drain"
+"""The step of the activity `stopping` where the wish is the hypervisor's and not the desktop's."""
+DRAINED = "Its hypervisor was taken out of service, so it was shut down."
 RESTART_REASONS = frozenset({Reason.GUEST_CRASHED, Reason.HOST_RESTARTED})
 """What `restart_on_failure` makes good. A guest shut down from inside stays down."""
 
@@ -107,6 +111,8 @@ class Facts:
     """Host -> what its event said about the end of this domain."""
     boots: Mapping[str, str] = field(default_factory=dict)
     """Host -> what tells one start of that machine from the next."""
+    draining: Mapping[str, bool] = field(default_factory=dict)
+    """Host that is to be emptied -> whether its desktops are powered off instead of asked."""
     last_host: str | None = None
     """Where the engine's own table `consoles` says it was started last."""
     powered_off: bool = False
@@ -259,7 +265,9 @@ def _last_state(observed: Mapping[str, Any]) -> Observed:
 def _why_stopped(
     row: Mapping[str, Any], observed: Mapping[str, Any], facts: Facts, recorded: str | None
 ) -> tuple[str | None, str | None]:
-    if facts.powered_off:
+    if _was_drained(row, observed, facts, recorded):
+        return Reason.DRAINED, DRAINED
+    if facts.powered_off and recorded is not None:
         return Reason.POWERED_OFF, "It was powered off."
     if _last_state(observed) not in (Observed.STARTED, Observed.PAUSED, Observed.UNKNOWN) or (
         recorded is None
@@ -271,7 +279,7 @@ def _why_stopped(
     boot = facts.boots.get(recorded)
     if observed.get("host_boot") and boot and observed["host_boot"] != boot:
         return Reason.HOST_RESTARTED, f"The hypervisor {recorded!r} was restarted."
-    if not _is_wished_up(row, observed):
+    if not _is_wished_up(row) or _stop_deadline(observed) is not None:
         return None, None
     return STOP_CAUSES.get(
         facts.stops.get(recorded, ""),
@@ -279,10 +287,22 @@ def _why_stopped(
     )
 
 
-def _is_wished_up(row: Mapping[str, Any], observed: Mapping[str, Any]) -> bool:
+def _was_drained(
+    row: Mapping[str, Any], observed: Mapping[str, Any], facts: Facts, recorded: str | None
+) -> bool:
+    """It is down because its hypervisor was emptied, and not by its own wish."""
+    if recorded is None or not _is_wished_up(row):
+        return False
+    if _stop_deadline(observed, DRAIN) is not None:
+        return True
+    cause = facts.stops.get(recorded, "destroyed")
+    return recorded in facts.draining and cause == "destroyed"
+
+
+def _is_wished_up(row: Mapping[str, Any]) -> bool:
     desired = row.get("desired")
     state = desired.get("state") if isinstance(desired, Mapping) else None
-    return state in (Desired.STARTED, Desired.PAUSED) and _stop_deadline(observed) is None
+    return state in (Desired.STARTED, Desired.PAUSED)
 
 
 def _gate(case: _Case) -> Action | None:
@@ -302,7 +322,7 @@ def _gate(case: _Case) -> Action | None:
     if not isinstance(failure, Mapping) or failure.get("reason") == Reason.INVALID_ROW:
         return None
     if failure.get("terminal") is True:
-        return None if case.is_new else Rest()
+        return None if case.is_new or case.host in case.facts.draining else Rest()
     retry_at = failure.get("retry_at")
     if isinstance(retry_at, datetime) and case.now < retry_at and _is_of(failure, case.wish):
         return Rest(until=retry_at)
@@ -378,6 +398,8 @@ def _rest_when_made(case: _Case) -> Action:
 def _start_or_stay(case: _Case) -> Action:
     if case.is_new:
         return _create(case) if case.facts.unmade_disks else _start(case)
+    if case.sight.reason == Reason.DRAINED:
+        return Renew()
     if case.row.get("restart_on_failure") is not True or case.sight.reason not in RESTART_REASONS:
         return Rest()
     started_at = case.observed.get("started_at")
@@ -397,6 +419,9 @@ def _start(case: _Case) -> Action:
         return Start(placement.hypervisor)
     if placement is None:
         return Wait(Reason.NO_HYPERVISOR, "No hypervisor was looked for.", ("room",))
+    if case.sight.reason == Reason.DRAINED:
+        message = f"{DRAINED} It starts again as soon as it can. {placement.message}"
+        return Wait(Reason.DRAINED, message, ("room",))
     return Wait(placement.reason, placement.message, ("room",))
 
 
@@ -409,26 +434,54 @@ def _suspend(case: _Case) -> Action:
 
 
 def _stop(case: _Case) -> Action:
-    if case.wish.force:
+    if case.wish.force or case.facts.draining.get(case.host):
         return PowerOff(case.host)
-    deadline = _stop_deadline(case.observed)
+    return _ask(case, _stop_deadline(case.observed), drain=False)
+
+
+def _ask(case: _Case, deadline: datetime | None, *, drain: bool) -> Action:
+    """To shut down: again and again until the deadline, and then no more."""
     if deadline is None:
-        return AskShutdown(case.host, None)
+        return AskShutdown(case.host, None, drain)
     if case.now >= deadline:
         return PowerOff(case.host)
     ask_again_at = case.facts.ask_again_at
     if ask_again_at is not None and case.now < ask_again_at:
         return Rest(until=min(ask_again_at, deadline))
-    return AskShutdown(case.host, deadline)
+    return AskShutdown(case.host, deadline, drain)
 
 
-def _stop_deadline(observed: Mapping[str, Any]) -> datetime | None:
-    """When patience with the guest ends: kept in the row, so a restart does not prolong it."""
+def _stop_deadline(observed: Mapping[str, Any], step: str | None = None) -> datetime | None:
+    """When patience with the guest ends: kept in the row, so a restart does not prolong it. With
+    `step`, only where the asking is that step.
+    """
     activity = observed.get("activity")
     if not isinstance(activity, Mapping) or activity.get("name") != Activity.STOPPING:
         return None
+    if step is not None and activity.get("step") != step:
+        return None
     deadline = activity.get("deadline")
     return deadline if isinstance(deadline, datetime) else None
+
+
+def _unless_drained(rule: Callable[[_Case], Action]) -> Callable[[_Case], Action]:
+    """A desktop that is to be up goes down while its hypervisor is being emptied. Its wish stays
+    what it is. One that was paused wakes first, so that the guest can shut down in order.
+    """
+
+    def guarded(case: _Case) -> Action:
+        deadline = _stop_deadline(case.observed, DRAIN)
+        if case.host not in case.facts.draining:
+            # Called off: a guest that was asked may still obey, and is then started again.
+            asked = deadline is not None and case.now < deadline
+            return Rest(until=deadline) if asked else rule(case)
+        if case.facts.draining[case.host]:
+            return PowerOff(case.host)
+        if case.sight.state is Observed.PAUSED:
+            return Resume(case.host)
+        return _ask(case, deadline, drain=True)
+
+    return guarded
 
 
 def _power_off(case: _Case) -> Action:
@@ -491,13 +544,13 @@ RULES: dict[tuple[Desired, Observed], Callable[[_Case], Action]] = {
     (Desired.STOPPED, Observed.UNKNOWN): _wait_for_host,
     (Desired.STARTED, Observed.ABSENT): _create,
     (Desired.STARTED, Observed.STOPPED): _start_or_stay,
-    (Desired.STARTED, Observed.STARTED): _finish_with_media,
-    (Desired.STARTED, Observed.PAUSED): _resume_if_new,
+    (Desired.STARTED, Observed.STARTED): _unless_drained(_finish_with_media),
+    (Desired.STARTED, Observed.PAUSED): _unless_drained(_resume_if_new),
     (Desired.STARTED, Observed.UNKNOWN): _wait_for_host,
     (Desired.PAUSED, Observed.ABSENT): _create,
     (Desired.PAUSED, Observed.STOPPED): _rest_when_made,
-    (Desired.PAUSED, Observed.STARTED): _suspend,
-    (Desired.PAUSED, Observed.PAUSED): _finish,
+    (Desired.PAUSED, Observed.STARTED): _unless_drained(_suspend),
+    (Desired.PAUSED, Observed.PAUSED): _unless_drained(_finish),
     (Desired.PAUSED, Observed.UNKNOWN): _wait_for_host,
     (Desired.DELETED, Observed.ABSENT): _deleting(_remove),
     (Desired.DELETED, Observed.STOPPED): _deleting(_delete_disks),

@@ -1,9 +1,9 @@
 """What a hypervisor is fit for, found by its checks, and how that is shown in its row.
 
 The two healths of a host (running desktops, working on disks) are separate: each is what the checks
-that affect it say, and a host without libvirt may still work on disks. Some checks only degrade:
-they are shown, but keep no desktop from starting. Used by engine/unit.py, whose keeper loop is the
-only one to call it.
+that affect it say, and a host without libvirt may still work on disks. A storage path that fails
+takes neither away: the host is degraded, and only what lies on that path is kept from it. Warnings
+are shown and change nothing. Used by engine/unit.py, whose keeper loop is the only one to call it.
 """
 
 from __future__ import annotations
@@ -12,16 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from db.documents import HypervisorCheck
 from db.errors import DatabaseUnavailable
-from db.states import HypervisorState
+from db.hypervisor_documents import HypervisorCheck
+from db.states import HypervisorState, Reason
 from engine.errors import EngineError, HostKeyRefused, HostLost
-from engine.hypervisor.checks import run_checks
+from engine.hypervisor.checks import FAILED, STORAGE, path_of, run_checks
 from engine.hypervisor.host import HostAddress
 from engine.settings import EngineSettings
-
-DEGRADING = frozenset({"viewer", "clock"})
-"""Checks that are shown but keep no desktop from starting."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +34,6 @@ class UnitRow:
     """Where its websocket proxy should answer, if not where the host says."""
     paths: tuple[tuple[str, str], ...]
     """(pool, path) of the storage it is to have."""
-    takes_new: bool
-    """False in maintenance: what runs goes on, nothing new is placed."""
 
     def is_same_host(self, other: UnitRow) -> bool:
         """Whether a unit of the one can become the other's without connecting anew."""
@@ -47,7 +42,6 @@ class UnitRow:
             pools=other.pools,
             limits=other.limits,
             paths=other.paths,
-            takes_new=other.takes_new,
         )
         return mine == other
 
@@ -79,6 +73,10 @@ class UnitDoor:
     """Into the row. Raises DatabaseUnavailable."""
     read_marks: Callable[[UnitRow], dict[str, str | None]]
     """Storage path -> the id its marker was recorded with."""
+    mark: Callable[[UnitRow, str], None]
+    """Mark and record a storage path that this disk host is the first to look at."""
+    has_desktops: Callable[[], bool]
+    """Whether any is placed there."""
 
 
 class Health:
@@ -89,9 +87,13 @@ class Health:
         self._installation, self._door = installation, door
         self._checks: tuple[HypervisorCheck, ...] = ()
         self._unwritten: Report | None = None
+        self._state = HypervisorState.CONNECTING
+        self._marks: dict[str, str | None] = {}
         self.runs_desktops = False
         """The checks say so; until then nothing is placed there."""
         self.works_on_disks = False
+        self.blind = frozenset[str]()
+        """Storage paths it does not see as it should."""
 
     def adopt(self, row: UnitRow) -> None:
         """From the next checks on, another row's paths."""
@@ -103,6 +105,10 @@ class Health:
 
     def is_well(self) -> bool:
         """It does all that its row wants of it."""
+        return self._does_its_tasks() and not self.blind
+
+    def _does_its_tasks(self) -> bool:
+        """Perhaps not with all its storage."""
         return (self.runs_desktops, self.works_on_disks) == (
             self._row.runs_desktops,
             self._row.works_on_disks,
@@ -110,25 +116,30 @@ class Health:
 
     def check(self, beat: Callable[[], None], info: Mapping[str, Any], *, live: bool) -> None:
         """Run the checks of a connected host and report. `live`: shown one by one."""
+        if self._state is HypervisorState.OFFLINE:
+            self._state = HypervisorState.CONNECTING
         if live:
-            self._report(self._compose(HypervisorState.CONNECTING, (), info))
+            self._report(self._compose(self._state, (), info))
         self._run(beat, info, live=live)
         self._judge(connected=True)
-        failed = [check for check in self._checks if not check["ok"]]
-        first = min(failed, key=lambda check: check["name"] in DEGRADING, default=None)
+        self._mark_storage()
+        first = next((check for check in self._checks if check["level"] == FAILED), None)
+        self._state = HypervisorState.ONLINE if self._does_its_tasks() else HypervisorState.ERROR
         self._report(
             self._compose(
-                HypervisorState.ONLINE if self.is_well() else HypervisorState.ERROR,
+                self._state,
                 self._checks,
                 info,
-                reason="CheckFailed" if first else None,
+                reason=Reason.CHECK_FAILED if first else None,
                 message=f"{first['message']} {first['remedy']}".strip() if first else None,
             )
         )
 
-    def lose(self) -> None:
-        """It cannot be asked. What is known of its disks comes with the next checks."""
-        self.runs_desktops = self.works_on_disks = False
+    def lose(self, *, altogether: bool) -> None:
+        """libvirt cannot be asked, or not even a command be run (`altogether`)."""
+        self.runs_desktops = False
+        if altogether:
+            self.works_on_disks = False
 
     def explain_loss(
         self,
@@ -136,14 +147,28 @@ class Health:
         info: Mapping[str, Any],
         error: EngineError,
         retry_in_s: float,
-    ) -> None:
-        """Find out by the checks what is wrong, and report it."""
+        *,
+        look: bool,
+    ) -> bool:
+        """Report it; with `look`, after having found out by the checks what is wrong. True where
+        they find nothing: then it was a short one.
+        """
+        if self.is_known or not look:
+            # At once: looking may take as long as the host stays silent.
+            self._report_loss(info, error, retry_in_s)
+        if not look:
+            return False
         self._run(beat, info, live=False)
         self._judge(connected=False)
+        self._report_loss(info, error, retry_in_s)
+        return self.is_known and all(check["level"] != FAILED for check in self._checks)
+
+    def _report_loss(self, info: Mapping[str, Any], error: EngineError, retry_in_s: float) -> None:
         lost = isinstance(error, HostLost)
+        self._state = HypervisorState.OFFLINE if lost else HypervisorState.ERROR
         self._report(
             self._compose(
-                HypervisorState.OFFLINE if lost else HypervisorState.ERROR,
+                self._state,
                 self._checks,
                 info,
                 broken="offline" if lost else "error",
@@ -166,10 +191,10 @@ class Health:
             beat()
             done.append(check)
             if live:
-                self._report(self._compose(HypervisorState.CONNECTING, tuple(done), info))
+                self._report(self._compose(self._state, tuple(done), info))
 
         try:
-            marks = self._door.read_marks(self._row)
+            self._marks = self._door.read_marks(self._row)
         except DatabaseUnavailable:
             return
         self._checks = tuple(
@@ -180,7 +205,7 @@ class Health:
                     "hypervisor": self._row.runs_desktops,
                     "disk_operations": self._row.works_on_disks,
                 },
-                marks,
+                self._marks,
                 on_check=show,
                 installation=self._installation,
                 viewer=self._row.viewer,
@@ -188,17 +213,31 @@ class Health:
         )
 
     def _judge(self, *, connected: bool) -> None:
-        before = (self.runs_desktops, self.works_on_disks)
+        before = (self.runs_desktops, self.works_on_disks, self.blind)
         self.runs_desktops = (
             connected and self._row.runs_desktops and self._passes("virtualization")
         )
         self.works_on_disks = self._row.works_on_disks and self._passes("disk_operations")
-        if before != (self.runs_desktops, self.works_on_disks):
+        self.blind = frozenset(
+            path_of(check)
+            for check in self._checks
+            if check["affects"] == STORAGE and check["level"] == FAILED
+        )
+        if before != (self.runs_desktops, self.works_on_disks, self.blind):
             self._door.on_change(self._row.address.id)
 
     def _passes(self, health: str) -> bool:
         mine = [check for check in self._checks if check["affects"] in (health, "both")]
-        return bool(mine) and all(check["ok"] or check["name"] in DEGRADING for check in mine)
+        return bool(mine) and all(check["level"] != FAILED for check in mine)
+
+    def _mark_storage(self) -> None:
+        """The first disk host to look at a storage marks it, so that the others can be told from
+        those that see another one.
+        """
+        if self.works_on_disks:
+            for path, recorded in self._marks.items():
+                if recorded is None and path not in self.blind:
+                    self._door.mark(self._row, path)
 
     def _compose(
         self,
@@ -210,7 +249,8 @@ class Health:
         **more: Any,
     ) -> Report:
         def word(wanted: bool, works: bool) -> str:
-            return ("online" if works else broken) if wanted else "off"
+            well = "degraded" if self.blind else "online"
+            return (well if works else broken) if wanted else "off"
 
         return Report(
             state,

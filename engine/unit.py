@@ -27,6 +27,7 @@ from engine.hypervisor.ssh import SshSession
 from engine.networks import lacks_of
 from engine.placement import HostRoom
 from engine.settings import EngineSettings
+from engine.stance import OPEN, Stance
 from engine.storage.disks import DiskHost
 from engine.storage.downloads import MediaHost
 from engine.storage.path_facts import PathFacts
@@ -38,6 +39,10 @@ LIST_S = 30.0
 """Events keep what was seen true; the listing finds what an event did not tell."""
 CHECK_S = 300.0
 RETRY_S = (1.0, 2.0, 5.0, 10.0, 30.0)
+RETRY_WITH_DESKTOPS_S = 2.0
+"""The longest pause while somebody waits to see a desktop again."""
+EXPLAIN_S = 30.0
+"""A host that stays away for the same reason is not looked into at every try."""
 STOP_EVENT_WAIT_S = 1.0
 """A guest that is gone has an event on its way that says why."""
 KEEPER_SILENCE_S = 90.0
@@ -70,19 +75,21 @@ class Unit:
         """Of guests' cards here: hardware address -> address."""
         self.cpu_percent: float | None = None
         """As last measured (engine/loops/sampler.py)."""
+        self.stance: Stance = OPEN
         self.health = Health(row, settings, installation, door)
         self._installation, self._door = installation, door
         self._lock = threading.Condition()
         self._seen: dict[Hashable, SeenDomain | None] = {}
         self._stops: dict[Hashable, str] = {}
         self._proved: set[str] = set()
+        self._explained: tuple[tuple[str, ...], float] | None = None
         self._wake = threading.Event()
         self._check_wanted = threading.Event()
         self._closing = False
 
     @property
     def works_on_disks(self) -> bool:
-        return self.health.works_on_disks
+        return self.health.works_on_disks and self.stance.closed is None
 
     @property
     def is_reached(self) -> bool:
@@ -101,15 +108,15 @@ class Unit:
             try:
                 self._connect(beat)
                 self._check(beat)
-                failures = 0
+                failures, self._explained = 0, None
                 self._serve(beat)
             except EngineError as error:
                 if self._closing:
                     return
-                pause_s = RETRY_S[min(failures, len(RETRY_S) - 1)]
+                pause_s = self._choose_pause(failures)
                 failures += 1
-                self._say_lost(beat, error, pause_s)
-                self._pause(beat, pause_s)
+                if not self._say_lost(beat, error, pause_s):
+                    self._pause(beat, pause_s)
 
     def close(self) -> None:
         """End the connections; calls under way raise HostLost."""
@@ -183,13 +190,17 @@ class Unit:
     def is_foreign(self, seen: SeenDomain) -> bool:
         return seen.installation != self._installation
 
-    def room(self, networks: Collection[Mapping[str, Any]] = ()) -> HostRoom:
-        """What it offers, of these rows of `interfaces` too; who fills it in knows what is used."""
+    def room(
+        self, networks: Collection[Mapping[str, Any]] = (), unseen: Collection[str] = ()
+    ) -> HostRoom:
+        """What it offers, of these rows of `interfaces` too; who fills it in knows what is used.
+        `unseen`: storage that a desktop would need there, and that this host does not see.
+        """
         limits = dict(self.row.limits)
         return HostRoom(
             id=self.id,
             pools=self.row.pools,
-            problem=self._problem(),
+            problem=self._problem(unseen),
             memory_mib=int(self.info.get("memory_mib") or 0),
             used_memory_mib=0,
             cpus=int(self.info.get("cpus") or 0),
@@ -212,19 +223,25 @@ class Unit:
             lacks=lacks_of(networks, self.networks, self.bridges),
         )
 
-    def _problem(self) -> str | None:
-        if not self.row.takes_new:
-            return "it takes no new desktops"
+    def _problem(self, unseen: Collection[str]) -> str | None:
+        if self.stance.closed is not None:
+            return self.stance.closed
         if self.knowledge is not Knowledge.LISTED:
             return "it is not connected"
-        return None if self.health.runs_desktops else "its checks have not passed"
+        if not self.health.runs_desktops:
+            return "its checks have not passed"
+        return f"it does not see the storage {', '.join(unseen)}" if unseen else None
 
     def _connect(self, beat: Beat) -> None:
         """Have what runs there listed. Raises why not."""
         beat.beat()
         with self._lock:
             self._proved.clear()
-        self.profile = read_profile(self.ssh)
+        try:
+            self.profile = read_profile(self.ssh)
+        except EngineError:
+            self.health.lose(altogether=True)
+            raise
         if not self.row.runs_desktops:
             return
         beat.beat()
@@ -267,13 +284,29 @@ class Unit:
         self._check_wanted.clear()
         self.health.check(beat.beat, self.info, live=live)
 
-    def _say_lost(self, beat: Beat, error: EngineError, pause_s: float) -> None:
-        """Nothing is known of what runs there any more; the checks find out why."""
+    def _say_lost(self, beat: Beat, error: EngineError, pause_s: float) -> bool:
+        """Nothing is known of what runs there any more; the checks find out why. Not at every try:
+        they take the time in which a host that is back is found. True where it is back already.
+        """
         log.warning("hypervisor_down", hypervisor=self.id, reason=error.reason, error=str(error))
-        self.health.lose()
+        self.health.lose(altogether=False)
         self._set_knowledge(Knowledge.LOST)
+        wanted = self._check_wanted.is_set() or not self._is_explained(error)
         self._check_wanted.clear()
-        self.health.explain_loss(beat.beat, self.info, error, pause_s)
+        is_back = self.health.explain_loss(beat.beat, self.info, error, pause_s, look=wanted)
+        if wanted:
+            self._explained = _gist(error), time.monotonic()
+        return is_back
+
+    def _is_explained(self, error: EngineError) -> bool:
+        if self._explained is None:
+            return False
+        gist, at = self._explained
+        return gist == _gist(error) and time.monotonic() - at < EXPLAIN_S
+
+    def _choose_pause(self, failures: int) -> float:
+        pause_s = RETRY_S[min(failures, len(RETRY_S) - 1)]
+        return min(pause_s, RETRY_WITH_DESKTOPS_S) if self._door.has_desktops() else pause_s
 
     def _pause(self, beat: Beat, pause_s: float) -> None:
         """Before the next try; a wish to check again cuts it short."""
@@ -311,3 +344,8 @@ class Unit:
                 self.knowledge = Knowledge.PENDING
             self._lock.notify_all()
         self._wake.set()
+
+
+def _gist(error: EngineError) -> tuple[str, ...]:
+    """What makes two failures to connect the same one."""
+    return type(error).__name__, error.reason, error.step

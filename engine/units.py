@@ -1,9 +1,8 @@
 """All hypervisors the engine knows, each with its own Unit, and what is known of each.
 
-A Unit exists while its row is enabled (or in maintenance, or being deleted) and valid. Editing one
-row ends and begins that unit alone. What is known of a host outlives its unit: a host that is
-disabled is not asked, so nobody knows what runs there. Filled by engine/reconcilers/hypervisor.py,
-read by the domain reconcilers and the loops.
+A Unit exists while its row is valid and enabled, or while anything is placed on it. Editing one row
+ends and begins that unit alone. What is known of a host outlives its unit. Filled by
+engine/reconcilers/hypervisor.py, read by the domain reconcilers and the loops.
 """
 
 from __future__ import annotations
@@ -41,6 +40,10 @@ class Units:
         """Somebody who may say so says that this host is gone for good (or takes it back)."""
         with self._lock:
             (self._fenced.add if fenced else self._fenced.discard)(hypervisor)
+
+    def is_fenced(self, hypervisor: str) -> bool:
+        with self._lock:
+            return hypervisor in self._fenced
 
     def knowledge(self) -> dict[str, Knowledge]:
         """Hosts that are not in it cannot be asked."""

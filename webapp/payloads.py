@@ -47,10 +47,10 @@ hypervisor (administrators only) {
   desired: {state, at, by, force},
   observed: {state: "offline"|"connecting"|"online"|"error", virtualization, disk_operations,
              reason, message, host_key_offered,
-             checks: [{name, title, ok, message, remedy, duration_ms, affects}],
+             checks: [{name, title, ok, level, message, remedy, duration_ms, affects}],
              enrolment: null | {state: "working"|"waiting"|"done"|"failed", order, reason, message,
                                 fingerprint, host_key, trusted, at},
-             info: {…}, retry_at, at},
+             drain: null | {left, of}, info: {…}, retry_at, at},
   state_label, problem
 }
 orphan (administrators only) {
@@ -200,6 +200,7 @@ def hypervisor(row: Mapping[str, Any]) -> Payload:
             "host_key_offered": host_key_offered(seen),
             "checks": [_check(check) for check in seen["checks"]],
             "enrolment": _enrolment(as_mapping(seen.get("enrolment"))),
+            "drain": _drain(as_mapping(seen.get("drain"))),
             "info": {key: value for key, value in seen["info"].items() if _is_plain(value)},
             "retry_at": as_iso(seen.get("retry_at")),
             "at": as_iso(seen.get("at")),
@@ -423,11 +424,24 @@ def _check(check: Mapping[str, Any]) -> Payload:
         "name": as_text(check.get("name")) or "",
         "title": as_text(check.get("title")) or as_text(check.get("name")) or "",
         "ok": check.get("ok") is True,
+        "level": _level_of(check),
         "message": as_text(check.get("message")) or "",
         "remedy": as_text(check.get("remedy")) or "",
         "duration_ms": as_number(check.get("duration_ms")),
         "affects": as_text(check.get("affects")) or "both",
     }
+
+
+def _level_of(check: Mapping[str, Any]) -> str:
+    level = check.get("level")
+    if level in ("ok", "warning", "failed"):
+        return str(level)
+    return "ok" if check.get("ok") is True else "failed"
+
+
+def _drain(drain: Mapping[str, Any]) -> Payload | None:
+    left, of = as_number(drain.get("left")), as_number(drain.get("of"))
+    return None if left is None or of is None else {"left": left, "of": of}
 
 
 def _is_plain(value: object) -> bool:

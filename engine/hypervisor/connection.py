@@ -43,6 +43,9 @@ T = TypeVar("T")
 LIBVIRT_CLOSE_REASONS = {0: "error", 1: "end of file", 2: "keepalive timeout", 3: "closed"}
 DISPOSE_TIMEOUT_S = 5.0
 
+_kept: list[_Link] = []
+"""Connections with a call that nothing ended: closing one would take its memory from under it."""
+
 
 @dataclass
 class _Link:
@@ -52,6 +55,25 @@ class _Link:
     program: SshProgram
     callbacks: list[int] = field(default_factory=list)
     ended: bool = False
+    _calls: int = 0
+    _free: threading.Condition = field(default_factory=threading.Condition)
+
+    def use(self, function: Callable[[Any], T]) -> T:
+        """Counted, because libvirt frees a connection under the calls that still wait in it."""
+        with self._free:
+            if self.ended:
+                raise libvirt.libvirtError("the connection has ended")
+            self._calls += 1
+        try:
+            return function(self.connection)
+        finally:
+            with self._free:
+                self._calls -= 1
+                self._free.notify_all()
+
+    def wait_unused(self, timeout_s: float) -> bool:
+        with self._free:
+            return self._free.wait_for(lambda: self._calls == 0, timeout_s)
 
 
 class HostConnection:
@@ -290,7 +312,7 @@ class HostConnection:
             raise self._lost(f"{self.address} is not connected.", step)
         limit_s = timeout_s or self._settings.call_timeout_s
         try:
-            return self._slots.call(limit_s, lambda: function(link.connection))
+            return self._slots.call(limit_s, lambda: link.use(function))
         except LateCall as error:
             self._lose(link, f"libvirt did not answer within {limit_s:g} seconds")
             raise self._lost(f"libvirt on {self.address} hangs: {error}.", step) from None
@@ -377,7 +399,15 @@ class HostConnection:
             self._on_close(why)
 
     def _dispose(self, link: _Link) -> None:
-        """Closes politely where the host still listens; then the process is ended anyway."""
+        """Closes politely where the host still listens; then the process is ended anyway. Never
+        while a call is under way: ending the process makes those return.
+        """
+        if not link.wait_unused(0.0):
+            link.program.end()
+        if not link.wait_unused(DISPOSE_TIMEOUT_S):
+            log.error("hypervisor_connection_kept", hypervisor=self.address.id)
+            _kept.append(link)
+            return
 
         def say_goodbye() -> None:
             with contextlib.suppress(libvirt.libvirtError):

@@ -13,6 +13,7 @@ import contextlib
 import os
 import secrets
 import shlex
+import shutil
 import signal
 from pathlib import Path
 from urllib.parse import quote, urlencode
@@ -59,6 +60,11 @@ class SshProgram:
         """Removes what this start left in the folder."""
         for path in (self._path, self._pid_file):
             path.unlink(missing_ok=True)
+
+
+def forget_host(settings: EngineSettings, hypervisor: str) -> None:
+    """Its row is gone: so is what its connections left here, its accepted key among it."""
+    shutil.rmtree(settings.ssh_state / hypervisor, ignore_errors=True)
 
 
 def _script(settings: EngineSettings, alias: str) -> str:

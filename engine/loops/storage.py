@@ -8,6 +8,7 @@ for each unit, so a storage that hangs one host delays no other. Started beside 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from db.errors import DatabaseUnavailable
 from db.logs import get_logger
@@ -59,4 +60,16 @@ class StorageWatch:
             return
         for pool in self._unit.row.pools:
             self._queue.add(Key("pool", pool))
-        self._c.topics.fire("disk-host")
+        for topic in ("disk-host", "room"):
+            self._c.topics.fire(topic)
+        if before and facts and _gist(before) != _gist(facts):
+            # Its page and its health are to say so too.
+            self._unit.ask_for_check()
+
+
+def _gist(facts: dict[str, PathFacts]) -> dict[str, PathFacts]:
+    """Without the numbers that always change."""
+    return {
+        path: replace(one, size_bytes=None, free_bytes=0 if one.is_full else None)
+        for path, one in facts.items()
+    }

@@ -27,8 +27,8 @@ from engine.workqueue import Topics
 
 log = get_logger(__name__)
 
-KEPT: dict[str, tuple[str, ...]] = {"hypervisors": ("enrolment",)}
-"""Parts of `observed` that another reconciler writes."""
+KEPT: dict[str, tuple[str, ...]] = {"hypervisors": ("enrolment", "drain")}
+"""Parts of `observed` that are written by themselves (`write_part`)."""
 
 
 @dataclass(frozen=True)

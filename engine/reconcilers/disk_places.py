@@ -279,14 +279,27 @@ def prove_storage(context: Context, site: DiskSite, *, make: bool) -> None:
         return
     found = site.unit.disks.ensure_marker(site.path, site.pool, recorded)
     if recorded is None:
-        record = {"id": mark, "pool": site.pool, "path": site.path, "path_id": found}
-        door.put_record(
-            context.database,
-            "storage_marks",
-            {**record, "at": context.now()},
-            epoch=context.lease.epoch,
-        )
+        _record_mark(context, site, found)
     site.unit.note_proved(site.path)
+
+
+def mark_storage(context: Context, site: DiskSite) -> None:
+    """Mark a path never used before, if its folder is there already."""
+    mark = mark_id(site.pool, site.path)
+    if queries.get_row(context.database, "storage_marks", mark) is None:
+        _record_mark(context, site, site.unit.disks.mark_folder(site.path, site.pool))
+
+
+def _record_mark(context: Context, site: DiskSite, path_id: str) -> None:
+    record = {
+        "id": mark_id(site.pool, site.path),
+        "pool": site.pool,
+        "path": site.path,
+        "path_id": path_id,
+        "at": context.now(),
+    }
+    context.lease.check()
+    door.put_record(context.database, "storage_marks", record, epoch=context.lease.epoch)
 
 
 def _disk_hosts(context: Context, pool_id: str) -> dict[str, Unit]:

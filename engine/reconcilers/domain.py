@@ -145,8 +145,8 @@ class DomainReconciler:
                 return None
             case Start(hypervisor):
                 return self._power.start(reading, decision, hypervisor, lane)
-            case AskShutdown(hypervisor, deadline):
-                return self._power.ask_shutdown(reading, decision, hypervisor, deadline, lane)
+            case AskShutdown() as ask:
+                return self._power.ask_shutdown(reading, decision, ask, lane)
             case PowerOff(hypervisor):
                 self._power.power_off(reading, hypervisor, lane)
                 return None

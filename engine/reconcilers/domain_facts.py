@@ -8,6 +8,7 @@ on. Called by engine/reconcilers/domain.py.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -25,6 +26,7 @@ from engine.decisions import (
     observed_of,
     recorded_host,
 )
+from engine.errors import Terminal
 from engine.executor import power_lane
 from engine.placement import Placed, Refused, Request
 from engine.reconcilers import Context
@@ -33,6 +35,7 @@ from engine.reconcilers.disk_places import (
     find_site,
     find_site_beside,
     find_site_of_records,
+    mark_id,
     path_removed,
     shown_disks_of,
 )
@@ -44,7 +47,7 @@ from engine.reconcilers.drives import (
     path_of,
     why_not_ready,
 )
-from engine.storage.paths import DiskPlan, derive_disks
+from engine.storage.paths import DiskPlan, derive_disks, split_disk_path
 from engine.unit import Unit
 
 WORK_MARKS = {"replacing", "moving", "moved_from"}
@@ -141,6 +144,7 @@ def look_around(context: Context, reading: Reading, lane: str) -> Facts:
             if (cause := unit.stop_cause(reading.row["id"])) is not None
         },
         boots={unit.id: unit.boot for unit in candidates if unit.boot},
+        draining={unit.id: unit.stance.force for unit in candidates if unit.stance.drains},
         last_host=reading.last_host,
         has_disks=bool(states & {"made", "deleting"} or shown_disks_of(reading.row)),
         has_ledger=bool(reading.records),
@@ -221,8 +225,12 @@ def reserve(context: Context, reading: Reading, lane: str) -> Placed | Refused:
         networks=tuple(interface.id for interface in spec.interfaces),
     )
     reading.request = request
-    networks = context.watcher.interfaces.all()
-    hosts = [unit.room(networks) for unit in context.units.all() if unit.row.runs_desktops]
+    networks, paths = context.watcher.interfaces.all(), paths_needed(reading)
+    hosts = [
+        unit.room(networks, unseen_by(context, unit, placement.pool, paths))
+        for unit in context.units.all()
+        if unit.row.runs_desktops
+    ]
     since = waiting_since(reading.row, context.now())
     return context.room.reserve(reading.row["id"], request, hosts, since)
 
@@ -245,6 +253,29 @@ def waiting_since(row: Mapping[str, Any], now: datetime) -> datetime:
     wished_at = desired.get("at") if isinstance(desired, Mapping) else None
     shown = queue.get("since") if isinstance(queue, Mapping) else None
     return next((at for at in (wished_at, shown) if isinstance(at, datetime)), now)
+
+
+def paths_needed(reading: Reading) -> frozenset[str]:
+    """The storage that its host has to see: where its disks lie, and what they are built upon."""
+    found = set()
+    for record in reading.records:
+        for file in filter(None, (record.get("path"), record.get("backing"))):
+            with contextlib.suppress(Terminal):
+                found.add(split_disk_path(str(file)).pool_path)
+    return frozenset(found)
+
+
+def unseen_by(context: Context, unit: Unit, pool: str, paths: frozenset[str]) -> list[str]:
+    """Which of these the host does not see as it should: by what it saw a moment ago, or by its
+    checks where nobody has looked since.
+    """
+    unseen = []
+    for path in sorted(paths):
+        facts, mark = unit.storage.get(path), context.watcher.marks.get(mark_id(pool, path))
+        recorded = str(mark["path_id"]) if mark else None
+        if facts.problem(recorded) if facts else path in unit.health.blind:
+            unseen.append(path)
+    return unseen
 
 
 def _candidates(context: Context, domain_id: Any, recorded: str | None) -> list[Unit]:

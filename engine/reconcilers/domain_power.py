@@ -24,7 +24,8 @@ from db import queries
 from db.logs import get_logger
 from db.rowcheck import PlacementModel, SpecModel
 from db.states import Activity, Observed, Reason
-from engine.decisions import Decision, Sight, observed_of
+from engine.actions import AskShutdown
+from engine.decisions import DRAIN, Decision, Sight, observed_of
 from engine.domain_xml.builder import (
     DiskFile,
     DomainRequest,
@@ -139,15 +140,11 @@ class Power:
         return {**self._running(unit, ports), "started_at": started_at or self._c.now()}
 
     def ask_shutdown(
-        self,
-        reading: Reading,
-        decision: Decision,
-        hypervisor: str,
-        deadline: datetime | None,
-        lane: str,
+        self, reading: Reading, decision: Decision, ask: AskShutdown, lane: str
     ) -> Outcome:
-        unit = self._unit(hypervisor, lane)
+        unit = self._unit(ask.hypervisor, lane)
         now = self._c.now()
+        deadline, step = ask.deadline, DRAIN if ask.drain else "ask"
         if deadline is None:
             deadline = now + timedelta(seconds=self._c.settings.shutdown_timeout_s)
             self._c.write_domain(
@@ -155,7 +152,7 @@ class Power:
                 compose(
                     reading.row,
                     decision.sight,
-                    Changes(activity=activity(Activity.STOPPING, "ask", deadline), failure=None),
+                    Changes(activity=activity(Activity.STOPPING, step, deadline), failure=None),
                     now,
                 ),
             )

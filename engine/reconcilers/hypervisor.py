@@ -1,31 +1,37 @@
 """One hypervisor row: have the right Unit run for it, or none, and in the end remove the row.
 
 What makes a unit is compared as a whole (`UnitRow`), so editing one host ends and begins that unit
-and no other; a repeated wish runs its checks again. A host that is to be deleted goes when nothing
-is placed on it any more; deleting it by force says that a host which cannot be asked is gone for
-good, so what ran there may run elsewhere. Called by engine/controller.py.
+and no other; a repeated wish runs its checks again. What is wished of a host changes the `Stance`
+of its unit and no more: one in maintenance, or to be deleted, is emptied by the keys of its
+desktops, one that is disabled takes no new ones, and neither is lost sight of while a desktop is
+placed there. Deleting by force says that a host which cannot be asked is gone for good, so what ran
+there may run elsewhere. Called by engine/controller.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from datetime import timedelta
 from typing import Any
 
 from db import observed as door
 from db import queries
+from db.errors import DatabaseUnavailable
 from db.logs import get_logger
 from db.rowcheck import LimitsModel, check_hypervisor
 from db.states import HypervisorDesired, HypervisorState, Reason
 from engine.decisions import Knowledge
+from engine.errors import EngineError
 from engine.executor import Executor
 from engine.health import Report, UnitDoor, UnitRow
 from engine.hypervisor.host import HostAddress
+from engine.hypervisor.ssh_program import forget_host
 from engine.loops.networks import NetworkWatch
 from engine.loops.sampler import Sampler
 from engine.loops.storage import StorageWatch
 from engine.reconcilers import Context, Outcome
-from engine.reconcilers.disk_places import all_paths
+from engine.reconcilers.disk_places import DiskSite, all_paths, mark_storage
+from engine.stance import OPEN, Stance, measure_drain
 from engine.supervisor import Supervisor
 from engine.unit import KEEPER_SILENCE_S, Unit
 from engine.workqueue import Key, WorkQueue
@@ -61,8 +67,44 @@ class HypervisorReconciler:
         wish = HypervisorDesired(row["desired"]["state"])
         return WISHES[wish](self, row)
 
-    def _run(self, row: dict[str, Any]) -> Outcome:
-        """A unit of just this row."""
+    def _enable(self, row: dict[str, Any]) -> Outcome:
+        return self._run(row, OPEN)
+
+    def _maintain(self, row: dict[str, Any]) -> Outcome:
+        return self._drain(row, "it is in maintenance")
+
+    def _disable(self, row: dict[str, Any]) -> Outcome:
+        """What runs there is watched to its end; then there is nothing to be connected for."""
+        if self._placed(row):
+            return self._run(row, Stance("it is disabled"))
+        self._rest(row, "It is disabled.")
+        return Outcome()
+
+    def _delete(self, row: dict[str, Any]) -> Outcome:
+        hypervisor = str(row["id"])
+        forced = _is_forced(row["desired"])
+        if not self._placed(row):
+            return self._remove(hypervisor)
+        unit = self._c.units.get(hypervisor)
+        lost = unit is not None and unit.knowledge is Knowledge.LOST
+        if self._c.units.is_fenced(hypervisor):
+            return Outcome(again_s=EMPTYING_S)
+        if forced and lost:
+            # Gone for good, says who may say so: what ran there is down, and may run elsewhere.
+            self._stop(hypervisor)
+            self._c.units.fence(hypervisor, True)
+            self._announce(hypervisor)
+            return Outcome(again_s=EMPTYING_S)
+        return self._drain(row, "it is being removed", force=forced)
+
+    def _drain(self, row: dict[str, Any], why: str, *, force: bool = False) -> Outcome:
+        """Have the desktops go, each by its own key, and show how far that is."""
+        left, at = len(self._placed(row)), row["desired"].get("at")
+        drain = measure_drain(row.get("observed"), left, at)
+        return self._run(row, Stance(why, drains=True, force=force, drain=drain))
+
+    def _run(self, row: dict[str, Any], stance: Stance) -> Outcome:
+        """A unit of just this row, that knows what is wished of it."""
         hypervisor = str(row["id"])
         self._c.units.fence(hypervisor, False)
         wanted = describe_unit(row, self._c.watcher.pools.get)
@@ -80,9 +122,13 @@ class HypervisorReconciler:
                 unit.ask_for_check()
         else:
             self._stop(hypervisor)
-            self._start(wanted)
+            unit = self._start(wanted, stance)
         self._wishes[hypervisor] = wish
-        return Outcome()
+        if unit.stance != stance:
+            unit.stance = stance
+            self._announce(hypervisor)
+        self._show_drain(row, stance)
+        return Outcome(again_s=EMPTYING_S if stance.closed and self._placed(row) else None)
 
     def _is_being_enrolled(self, hypervisor: str) -> bool:
         """Then nobody but the enrolment connects: a host that sees many connections without a login
@@ -90,43 +136,34 @@ class HypervisorReconciler:
         """
         return queries.get_row(self._c.database, "enrolments", hypervisor) is not None
 
-    def _rest(self, row: dict[str, Any]) -> Outcome:
-        self._stop(str(row["id"]))
-        self._write(row, _at_rest("offline", None, "It is disabled."))
-        return Outcome()
+    def _show_drain(self, row: dict[str, Any], stance: Stance) -> None:
+        observed = row.get("observed")
+        shown = observed.get("drain") if isinstance(observed, Mapping) else None
+        field = stance.drain.as_field() if stance.drain else None
+        if shown != field:
+            self._c.write_part("hypervisors", row["id"], "drain", field)
 
-    def _delete(self, row: dict[str, Any]) -> Outcome:
-        hypervisor = str(row["id"])
-        desired = row["desired"]
-        forced = desired.get("force") is True or (
-            desired.get("force") is not None and desired.get("force") == desired.get("at")
-        )
-        unit = self._c.units.get(hypervisor)
-        reachable = unit is not None and unit.knowledge is Knowledge.LISTED
-        placed = self._c.watcher.domains.on_host(hypervisor)
-        if placed and (reachable or not forced):
-            message = (
-                f"{len(placed)} desktops are on it: stop them first, or delete it by force if it "
-                "is gone for good."
-            )
-            report = _at_rest("offline", Reason.IN_USE, message)
-            self._write(row, report)
-            return Outcome(again_s=EMPTYING_S)
+    def _rest(self, row: dict[str, Any], message: str) -> None:
+        self._stop(str(row["id"]))
+        self._show_drain(row, OPEN)
+        self._write(row, _at_rest("offline", None, message))
+
+    def _remove(self, hypervisor: str) -> Outcome:
         self._stop(hypervisor)
-        if placed:
-            self._c.units.fence(hypervisor, True)
-            self._announce(hypervisor)
-            return Outcome(again_s=EMPTYING_S)
         self._c.lease.check()
         epoch = self._c.lease.epoch
         if door.remove_row(self._c.database, "hypervisors", hypervisor, epoch=epoch) == "unchanged":
             return Outcome(again_s=0.0)
         door.drop_records(self._c.database, [("hypervisor_stats", hypervisor)])
         door.drop_by_index(self._c.database, "hypervisor_windows", "hypervisor", hypervisor)
+        forget_host(self._c.settings, hypervisor)
         self._c.units.fence(hypervisor, False)
         return Outcome(gone=True)
 
-    def _start(self, wanted: UnitRow) -> None:
+    def _placed(self, row: Mapping[str, Any]) -> list[Hashable]:
+        return self._c.watcher.domains.on_host(str(row["id"]))
+
+    def _start(self, wanted: UnitRow, stance: Stance) -> Unit:
         hypervisor = wanted.address.id
 
         def write(_hypervisor: str, report: Report) -> None:
@@ -139,8 +176,16 @@ class HypervisorReconciler:
             wanted,
             self._c.settings,
             self._c.installation,
-            UnitDoor(self._handle_event, self._announce, write, self._read_marks),
+            UnitDoor(
+                self._handle_event,
+                self._announce,
+                write,
+                self._read_marks,
+                lambda row, path: self._mark(unit, row, path),
+                lambda: bool(self._c.watcher.domains.on_host(hypervisor)),
+            ),
         )
+        unit.stance = stance
         self._c.units.put(unit)
         sampler = Sampler(self._c, unit)
         self._supervisor.start(f"hypervisor-{hypervisor}", unit.keep, silence_s=KEEPER_SILENCE_S)
@@ -150,6 +195,7 @@ class HypervisorReconciler:
         networks = NetworkWatch(self._c, self._queue, unit)
         self._supervisor.start(f"networks-{hypervisor}", networks.look, silence_s=KEEPER_SILENCE_S)
         log.info("unit_started", hypervisor=hypervisor, address=str(wanted.address))
+        return unit
 
     def _stop(self, hypervisor: str) -> None:
         unit = self._c.units.remove(hypervisor)
@@ -184,14 +230,22 @@ class HypervisorReconciler:
         marks = {mark["id"]: mark.get("path_id") for mark in found}
         return {path: marks.get(f"{pool}:{path}") for pool, path in row.paths}
 
+    def _mark(self, unit: Unit, row: UnitRow, path: str) -> None:
+        """Where the folder is there: what is not mounted yet is marked at its first use."""
+        for pool in [pool for pool, one in row.paths if one == path]:
+            try:
+                mark_storage(self._c, DiskSite(pool, path, unit))
+            except (EngineError, DatabaseUnavailable) as error:
+                log.info("storage_not_marked", hypervisor=unit.id, path=path, error=str(error))
+
     def _write(self, row: Mapping[str, Any], report: Report) -> None:
         self._c.write("hypervisors", row, compose_hypervisor(row, report, self._c))
 
 
 WISHES: dict[HypervisorDesired, Callable[[HypervisorReconciler, dict[str, Any]], Outcome]] = {
-    HypervisorDesired.ENABLED: HypervisorReconciler._run,
-    HypervisorDesired.MAINTENANCE: HypervisorReconciler._run,
-    HypervisorDesired.DISABLED: HypervisorReconciler._rest,
+    HypervisorDesired.ENABLED: HypervisorReconciler._enable,
+    HypervisorDesired.MAINTENANCE: HypervisorReconciler._maintain,
+    HypervisorDesired.DISABLED: HypervisorReconciler._disable,
     HypervisorDesired.DELETED: HypervisorReconciler._delete,
 }
 
@@ -239,8 +293,12 @@ def describe_unit(
         limits=tuple(sorted(limits.items())),
         viewer=(str(name), port) if isinstance(port, int) else None,
         paths=tuple((pool, path) for pool in pools for path in sorted(all_paths(find_pool(pool)))),
-        takes_new=row["desired"]["state"] == HypervisorDesired.ENABLED,
     )
+
+
+def _is_forced(desired: Mapping[str, Any]) -> bool:
+    force = desired.get("force")
+    return force is True or (force is not None and force == desired.get("at"))
 
 
 def _at_rest(word: str, reason: Reason | None, message: str) -> Report:

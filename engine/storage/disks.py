@@ -71,6 +71,10 @@ class DiskHost:
         """
         return self._marker(pool_path, pool_id, recorded, "yes" if recorded is None else "keep")
 
+    def mark_folder(self, pool_path: str, pool_id: str) -> str:
+        """Like ensure_marker for a path never used before, but only where the folder is there."""
+        return self._marker(pool_path, pool_id, None, "there")
+
     def check_marker(self, pool_path: str, pool_id: str, recorded: str | None) -> None:
         """Like ensure_marker, changing nothing."""
         self._marker(pool_path, pool_id, recorded, "no")

@@ -94,7 +94,7 @@ MARK = """
 pool=$1 marker=$2 installation=$3 locks=$4 may_make=$5
 mark=$pool/.isard-storage.json
 if [ ! -f "$mark" ]; then
-  [ "$may_make" = yes ] || exit 81
+  [ "$may_make" = yes ] || { [ "$may_make" = there ] && [ -d "$pool" ]; } || exit 81
   mkdir -p -- "$pool" || exit
   found=$(find "$pool" -maxdepth 3 -name '*.qcow2' -print -quit) || exit
   [ -z "$found" ] || { printf '%s\\n' "$found" >&2; exit 87; }
@@ -111,7 +111,9 @@ if [ "$may_make" != no ] && grep -qF -- "\\"installation\\": \\"$installation\\"
 fi
 exec cat -- "$mark"
 """
-"""POOL-PATH MARKER INSTALLATION LOCKS-FOLDER MAY-MAKE(yes|keep|no)"""
+"""POOL-PATH MARKER INSTALLATION LOCKS-FOLDER MAY-MAKE(yes|there|keep|no); there: only in a folder
+that exists.
+"""
 
 EXAMINE = """
 source=$1; shift

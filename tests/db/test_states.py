@@ -77,6 +77,15 @@ def test_waiting_for_room_can_be_called_off() -> None:
     assert Action.CALL_OFF in actions_of(row)
 
 
+def test_a_desktop_whose_hypervisor_is_emptied_shows_that_it_goes_and_that_it_waits() -> None:
+    row = make_row("started", "started", activity={"name": "stopping", "step": "drain"})
+    row["observed"]["for"] = {"state": "started", "at": NOW}
+    assert condition_of(row) is Condition.STOPPING
+    waiting = make_row("started", "stopped", reason=Reason.DRAINED)
+    assert condition_of(waiting) is Condition.WAITING
+    assert Action.CALL_OFF in actions_of(waiting)
+
+
 def test_a_terminal_failure_offers_retry_and_what_fits_the_sight() -> None:
     failure = {"terminal": True, "reason": "StartFailed"}
     stopped = make_row("started", "stopped", failure=failure)

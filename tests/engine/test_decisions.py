@@ -133,6 +133,15 @@ EXPECTED: dict[tuple[Desired, Observed, bool], type] = {
 }
 """The architecture's table, written down a second time by hand."""
 
+DRAINED: dict[tuple[Desired, Observed], tuple[type, type]] = {
+    (Desired.STOPPED, Observed.STARTED): (AskShutdown, PowerOff),
+    (Desired.STARTED, Observed.STARTED): (AskShutdown, PowerOff),
+    (Desired.STARTED, Observed.PAUSED): (Resume, PowerOff),
+    (Desired.PAUSED, Observed.STARTED): (AskShutdown, PowerOff),
+    (Desired.PAUSED, Observed.PAUSED): (Resume, PowerOff),
+}
+"""While its hypervisor is emptied: by asking, and by force. Everything else is as it ever was."""
+
 FORCED = {
     (Desired.STOPPED, Observed.STARTED): PowerOff,
     (Desired.DELETED, Observed.UNKNOWN): Forget,
@@ -154,6 +163,19 @@ def test_the_state_table(kind: Kind, desired: Desired, seen: Observed, new: bool
         if force:
             expected = FORCED.get((desired, seen), expected)
         assert isinstance(decision.action, expected), decision
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize(("desired", "seen", "new"), list(EXPECTED))
+def test_the_state_table_while_the_hypervisor_is_emptied(
+    desired: Desired, seen: Observed, new: bool, force: bool
+) -> None:
+    facts = dataclasses.replace(FACTS_OF[seen], draining={HOST: force})
+    action = decide_for(desired, seen, facts, handled=not new).action
+    asked, forced = DRAINED.get((desired, seen), (EXPECTED[desired, seen, new],) * 2)
+    assert isinstance(action, forced if force else asked), action
+    if isinstance(action, AskShutdown):
+        assert action.drain is (desired is not Desired.STOPPED)
 
 
 def all_cases() -> list[dict[str, Any]]:
@@ -186,6 +208,10 @@ def all_facts(seen: Observed) -> list[Facts]:
             {"has_ledger": True},
             {"making": Making(NOW)},
             {"unsettled": True},
+            {"draining": {HOST: False}},
+            {"draining": {HOST: True}},
+            {"draining": {HOST: False}, "powered_off": True},
+            {"draining": {"another": True}},
         )
     ]
 
@@ -223,7 +249,10 @@ def test_whatever_the_facts_nothing_is_lost() -> None:
                 assert action.hypervisor in facts.seen, where
             if isinstance(action, PowerOff):
                 wished_down = case["desired"] in (Desired.STOPPED, Desired.DELETED)
-                assert wished_down or facts.deletion_begun, where
+                emptied = facts.draining.get(HOST, False)
+                assert wished_down or facts.deletion_begun or emptied, where
+            if isinstance(action, AskShutdown) and HOST not in facts.draining:
+                assert case["desired"] is Desired.STOPPED, where
             if facts.making and sight.state in (Observed.STOPPED, Observed.ABSENT):
                 assert isinstance(action, Wait | Hold), where
             if facts.unsettled:
@@ -232,7 +261,7 @@ def test_whatever_the_facts_nothing_is_lost() -> None:
                 assert isinstance(action, Fail | Hold), where
             if sight.state is Observed.UNKNOWN:
                 assert isinstance(action, Wait | Forget | Rest | Fail | Hold | Settle), where
-    assert checked == 4 * 5 * 2 * 2 * 5 * 3 * 15
+    assert checked == 4 * 5 * 2 * 2 * 5 * 3 * 19
 
 
 @pytest.mark.parametrize("desired", list(Desired))
@@ -338,6 +367,88 @@ def test_the_guest_is_asked_again_but_not_all_the_time() -> None:
     before = dataclasses.replace(FACTS_OF[Observed.STARTED], ask_again_at=NOW)
     again = decide_for(Desired.STOPPED, Observed.STARTED, before, activity=activity).action
     assert isinstance(again, AskShutdown)
+
+
+DRAINING = {"name": "stopping", "step": "drain", "deadline": NOW + timedelta(seconds=30)}
+
+
+def emptied(**changes: Any) -> Facts:
+    """As the host's answer was before, and it is being emptied."""
+    return dataclasses.replace(FACTS_OF[Observed.STARTED], draining={HOST: False}, **changes)
+
+
+def test_a_drained_guest_has_until_its_deadline_and_a_failure_does_not_keep_it() -> None:
+    over = {**DRAINING, "deadline": NOW - timedelta(seconds=1)}
+    for activity, expected in ((DRAINING, AskShutdown), (over, PowerOff)):
+        decision = decide_for(
+            Desired.STARTED, Observed.STARTED, emptied(), handled=True, activity=activity
+        )
+        assert isinstance(decision.action, expected)
+    failed = decide_for(
+        Desired.STARTED,
+        Observed.STARTED,
+        emptied(),
+        handled=True,
+        failure={"reason": "StopFailed", "terminal": True},
+    )
+    assert failed.action == AskShutdown(HOST, None, drain=True)
+
+
+@pytest.mark.parametrize(
+    ("facts", "activity"),
+    [
+        ({}, DRAINING),
+        ({"stops": {HOST: "shutdown"}}, DRAINING),
+        ({"powered_off": True}, None),
+        ({"stops": {HOST: "destroyed"}}, None),
+        ({"boots": {HOST: "second"}}, None),
+    ],
+)
+def test_what_was_drained_says_so_and_starts_again_by_itself(
+    facts: dict[str, Any], activity: dict[str, Any] | None
+) -> None:
+    gone = {"seen": {}, "hosts": {HOST: Knowledge.LISTED}}
+    now = emptied(**gone, **facts)
+    row = {"handled": True, "activity": activity, "host_boot": "first"}
+    decision = decide_for(Desired.STARTED, Observed.STARTED, now, **row)
+    assert (decision.sight.state, decision.sight.reason) == (Observed.STOPPED, Reason.DRAINED)
+    assert decision.action == Renew()
+    again = decide_for(Desired.STARTED, Observed.STOPPED, reason="Drained")
+    assert again.action == Start(HOST)
+    paused = decide_for(Desired.PAUSED, Observed.STARTED, now, **row)
+    assert paused.action == Rest(finished=True)
+    assert paused.sight.reason == Reason.DRAINED
+
+
+def test_a_guest_that_shut_down_by_itself_while_its_host_is_emptied_stays_down() -> None:
+    now = emptied(seen={}, hosts={HOST: Knowledge.LISTED}, stops={HOST: "shutdown"})
+    decision = decide_for(Desired.STARTED, Observed.STARTED, now, handled=True)
+    assert decision.sight.reason == Reason.GUEST_SHUTDOWN
+    assert decision.action == Rest()
+
+
+def test_a_drained_desktop_without_room_waits_and_both_sentences_are_told_once() -> None:
+    refused = Refused(Reason.NO_CAPACITY, "Waiting for room: hyper-2 is full.")
+    facts = dataclasses.replace(FACTS_OF[Observed.STOPPED], placement=refused)
+    first = decide_for(Desired.STARTED, Observed.STOPPED, facts, reason="Drained", message="Old.")
+    assert isinstance(first.action, Wait)
+    assert (first.action.reason, first.action.topics) == (Reason.DRAINED, ("room",))
+    assert "taken out of service" in first.action.message
+    assert first.action.message.endswith("hyper-2 is full.")
+    second = decide_for(
+        Desired.STARTED, Observed.STOPPED, facts, reason="Drained", message=first.action.message
+    )
+    assert second.action == first.action
+
+
+def test_a_drain_called_off_leaves_a_guest_that_was_asked_the_time_it_had() -> None:
+    row = {"handled": True, "activity": DRAINING}
+    waiting = decide_for(Desired.STARTED, Observed.STARTED, **row)
+    assert waiting.action == Rest(until=DRAINING["deadline"])  # type: ignore[arg-type]
+    obeyed = Facts(has_disks=True, hosts={HOST: Knowledge.LISTED}, stops={HOST: "shutdown"})
+    assert decide_for(Desired.STARTED, Observed.STARTED, obeyed, **row).action == Renew()
+    row["activity"] = {**DRAINING, "deadline": NOW - timedelta(seconds=1)}
+    assert decide_for(Desired.STARTED, Observed.STARTED, **row).action == Rest(finished=True)
 
 
 def test_a_host_just_connecting_is_waited_for_without_a_word() -> None:

@@ -86,17 +86,56 @@ def test_a_desktop_waits_for_room_and_starts_when_there_is_some(pair: World) -> 
         world.wait_gone(one)
 
 
-def test_maintenance_takes_no_new_desktops_and_disturbs_none(pair: World) -> None:
+def test_maintenance_empties_a_host_and_its_desktops_start_elsewhere(pair: World) -> None:
+    world = pair
+    mobile, bound = (
+        world.add_desktop(world.template, placement=placement)
+        for placement in ({"favourite_hypervisor": "h2"}, {"forced_hypervisor": "h2"})
+    )
+    paused = world.add_desktop(world.template, placement={"forced_hypervisor": "h2"})
+    for one in (mobile, bound, paused):
+        world.wish(one, "started")
+        world.wait_for(one, "started", hypervisor="h2")
+    world.wish(paused, "paused")
+    world.wait_for(paused, "paused")
+    wishes = {one: world.row(one)["desired"] for one in (mobile, bound, paused)}
+    wish(world, "h2", "maintenance")
+    world.wait_for(mobile, "started", hypervisor="h1")
+    waiting = world.wait_for(bound, "stopped", reason="Drained")
+    assert "taken out of service" in waiting["message"]
+    assert "h2: it is in maintenance" in waiting["message"]
+    world.wait_for(paused, "stopped", reason="Drained")
+    seen = wait_state(world, "h2", "online", drain={"left": 0, "of": 3, "at": wish_at(world, "h2")})
+    assert seen["virtualization"] == "online"
+    assert world.running(world.hosts["h2"]) == set()
+    assert wishes == {one: world.row(one)["desired"] for one in wishes}, "no wish is rewritten"
+    wish(world, "h2", "enabled")
+    world.wait_for(bound, "started", hypervisor="h2")
+    wait_state(world, "h2", "online", drain=None)
+    assert world.observed(paused)["state"] == "stopped", "what is lost of a pause is said, not made"
+    for one in (mobile, bound, paused):
+        world.wish(one, "deleted")
+        world.wait_gone(one)
+
+
+def test_a_disabled_host_takes_no_new_desktops_and_is_watched_until_it_is_empty(
+    pair: World,
+) -> None:
     world = pair
     desktop = world.add_desktop(world.template, placement={"forced_hypervisor": "h2"})
     world.wish(desktop, "started")
     world.wait_for(desktop, "started")
-    wish(world, "h2", "maintenance")
+    wish(world, "h2", "disabled")
     other = world.add_desktop(world.template, placement={"forced_hypervisor": "h2"})
     world.wish(other, "started")
     seen = world.wait_for(other, "stopped", reason="NoHypervisor")
-    assert "h2" in seen["message"]
-    assert desktop in world.running(world.hosts["h2"])
+    assert "h2: it is disabled" in seen["message"]
+    assert world.observed(desktop)["state"] == "started"
+    assert seen_of(world, "h2")["state"] == "online"
+    # What happens there is still seen, and when the last one is gone nobody asks any more.
+    world.hosts["h2"].exec(["virsh", "-q", "destroy", desktop])
+    world.wait_for(desktop, "stopped", reason="PoweredOff")
+    wait_state(world, "h2", "offline", message="It is disabled.")
     wish(world, "h2", "enabled")
     world.wait_for(other, "started", hypervisor="h2")
     for one in (desktop, other):
@@ -104,19 +143,16 @@ def test_maintenance_takes_no_new_desktops_and_disturbs_none(pair: World) -> Non
         world.wait_gone(one)
 
 
-def test_a_disabled_host_is_not_asked_and_comes_back(pair: World) -> None:
+def test_disable_edit_enable_tries_again_at_once(pair: World) -> None:
     world = pair
-    desktop = world.add_desktop(world.template, placement={"forced_hypervisor": "h2"})
-    world.wish(desktop, "started")
-    world.wait_for(desktop, "started")
+    right = world.hosts["h2"].ssh_port
+    update(world, "h2", {"port": 1})
+    wait_state(world, "h2", "offline", reason="HostUnreachable")
     wish(world, "h2", "disabled")
-    wait_state(world, "h2", "offline")
-    world.wait_for(desktop, "unknown")
+    wait_state(world, "h2", "offline", message="It is disabled.")
+    update(world, "h2", {"port": right})
     wish(world, "h2", "enabled")
     wait_state(world, "h2", "online")
-    world.wait_for(desktop, "started", hypervisor="h2")
-    world.wish(desktop, "deleted")
-    world.wait_gone(desktop)
 
 
 def test_a_changed_host_key_is_refused_and_shown(pair: World) -> None:
@@ -169,55 +205,84 @@ def test_storage_that_is_not_mounted_loses_nothing(pair: World) -> None:
         world.wait_gone(one)
 
 
-def test_deleting_by_force_while_the_host_is_away_leaves_a_listed_orphan(world: World) -> None:
-    template = world.add_template()
-    desktop = world.add_desktop(template)
-    world.wish(desktop, "started")
-    world.wait_for(desktop, "started")
-    disk = world.disk_of(desktop)
-    wish(world, "h1", "disabled")
-    world.wait_for(desktop, "unknown")
-    world.wish(desktop, "deleted")
-    world.wait_for(desktop, "unknown", reason="HostUnreachable")
-    world.wish(desktop, "deleted", force=True)
-    world.wait_gone(desktop)
-    orphans = world.database.run(r.table("orphans"))
-    assert {(one["kind"], one["domain"]) for one in orphans} == {
-        ("domain", desktop),
-        ("file", desktop),
-    }
-    assert disk.exists()
-    wish(world, "h1", "enabled")
-    wait_state(world, "h1", "online")
-    assert desktop in world.running()
-
-
-def test_a_hypervisor_is_deleted_when_nothing_is_on_it(pair: World) -> None:
+def test_deleting_by_force_while_the_host_is_away_leaves_a_listed_orphan(pair: World) -> None:
     world = pair
     desktop = world.add_desktop(world.template, placement={"forced_hypervisor": "h2"})
     world.wish(desktop, "started")
     world.wait_for(desktop, "started")
-    wish(world, "h2", "deleted")
-    wait_state(world, "h2", "offline", reason="InUse")
-    world.wish(desktop, "stopped")
-    world.wait_for(desktop, "stopped")
-    world.wait_until(
-        lambda: world.database.run(r.table("hypervisors").get("h2")) is None, "h2 removed"
-    )
-    world.add_hypervisor(world.hosts["h2"])
+    disk = world.disk_of(desktop)
+    world.hosts["h2"].freeze()
+    try:
+        world.wait_for(desktop, "unknown")
+        world.wish(desktop, "deleted")
+        world.wait_for(desktop, "unknown", reason="HostUnreachable")
+        world.wish(desktop, "deleted", force=True)
+        world.wait_gone(desktop)
+    finally:
+        world.hosts["h2"].thaw()
+    orphans = world.database.run(r.table("orphans").filter({"domain": desktop}))
+    assert {one["kind"] for one in orphans} == {"domain", "file"}
+    assert disk.exists()
     world.wait_online("h2")
+    assert desktop in world.running(world.hosts["h2"])
+    world.hosts["h2"].exec(["virsh", "-q", "destroy", desktop])
+
+
+def test_deleting_a_hypervisor_empties_it_first(pair: World) -> None:
+    world = pair
+    desktop = world.add_desktop(world.template, placement={"favourite_hypervisor": "h2"})
     world.wish(desktop, "started")
     world.wait_for(desktop, "started", hypervisor="h2")
-    # Gone for good, says its administrator: what ran there is down, and may run elsewhere.
+    kept_key = world.data / "ssh" / "hosts" / "h2"
+    assert kept_key.is_dir()
+    wish(world, "h2", "deleted")
+    wait_removed(world, "h2")
+    world.wait_for(desktop, "started", hypervisor="h1")
+    assert world.running(world.hosts["h2"]) == set()
+    assert not kept_key.exists()
+    world.add_hypervisor(world.hosts["h2"])
+    world.wait_online("h2")
+    world.wish(desktop, "stopped", force=True)
+    world.wait_for(desktop, "stopped")
+    world.wish(desktop, "started")
+    world.wait_for(desktop, "started", hypervisor="h2")
+    # By force nobody is asked: a host that answers has them powered off.
+    world.database.run(
+        r.table("domains").get(desktop).update({"placement": {"forced_hypervisor": "h2"}})
+    )
+    wish(world, "h2", "deleted", force=True)
+    wait_removed(world, "h2")
+    world.wait_for(desktop, "stopped", reason="Drained")
+    world.add_hypervisor(world.hosts["h2"])
+    world.wait_for(desktop, "started", hypervisor="h2")
+
+
+def test_deleting_by_force_a_hypervisor_that_is_gone_for_good(pair: World) -> None:
+    world = pair
+    desktop = world.add_desktop(world.template, placement={"forced_hypervisor": "h2"})
+    world.wish(desktop, "started")
+    world.wait_for(desktop, "started", hypervisor="h2")
     world.hosts["h2"].crash()
     world.wait_for(desktop, "unknown")
+    wish(world, "h2", "deleted")
+    wait_state(world, "h2", "offline", reason="HostUnreachable")
+    assert seen_of(world, "h2")["drain"]["left"] >= 1
     wish(world, "h2", "deleted", force=True)
     world.wait_for(desktop, "stopped", reason="HostRestarted")
-    world.wait_until(
-        lambda: world.database.run(r.table("hypervisors").get("h2")) is None, "h2 removed"
-    )
+    wait_removed(world, "h2")
     world.database.run(
         r.table("domains").get(desktop).update({"placement": {"forced_hypervisor": None}})
     )
     world.wish(desktop, "started")
     world.wait_for(desktop, "started", hypervisor="h1")
+
+
+def wait_removed(world: World, hypervisor: str) -> None:
+    world.wait_until(
+        lambda: world.database.run(r.table("hypervisors").get(hypervisor)) is None,
+        f"{hypervisor} removed",
+    )
+
+
+def wish_at(world: World, hypervisor: str) -> Any:
+    return world.database.run(r.table("hypervisors").get(hypervisor)["desired"]["at"])

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from db import queries
 from tests.webapp.conftest import Api, Rows
 from webapp.errors import Problem
 from webapp.services import enrolments
@@ -151,14 +152,22 @@ def test_only_the_key_the_host_offers_can_be_accepted(root: Api, rows: Rows) -> 
     assert rows.get("host-a", "hypervisors")["desired"]["at"] > before
 
 
-def test_a_hypervisor_in_use_is_not_deleted_without_force(root: Api, rows: Rows) -> None:
+def test_a_hypervisor_in_use_is_wished_away_and_emptied_by_the_engine(
+    root: Api, rows: Rows
+) -> None:
     rows.hypervisor()
     desktop = rows.running("ana")
-    refused = root("DELETE", "/hypervisors/host-a")
-    assert (refused.status_code, refused.json["reason"]) == (409, "InUse")
-    rows.observe(desktop["id"], state="stopped")
     deleted = root("DELETE", "/hypervisors/host-a")
     assert (deleted.status_code, deleted.json["desired"]["state"]) == (202, "deleted")
+    assert deleted.json["desired"]["force"] is False
+    rows.observe("host-a", "hypervisors", state="online", drain={"left": 1, "of": 1})
+    shown = root("GET", "/hypervisors/host-a").json["observed"]
+    assert shown["drain"] == {"left": 1, "of": 1}
+    forced = root("PATCH", "/hypervisors/host-a", {"desired": {"state": "deleted", "force": True}})
+    assert forced.json["desired"]["force"] is True
+    events = queries.list_rows(rows.database, "events")
+    [event] = [one for one in events if (one.get("detail") or {}).get("desktops")]
+    assert event["detail"]["desktops"] == [desktop["id"]], "what force may lose is written down"
     again = root("PATCH", "/hypervisors/host-a", {"desired": {"state": "enabled"}})
     assert (again.status_code, again.json["reason"]) == (409, "BeingDeleted")
 
@@ -180,3 +189,45 @@ def test_a_hypervisor_row_full_of_nonsense_is_still_shown(root: Api, rows: Rows)
     shown = root("GET", "/hypervisors").json["items"][0]
     assert shown["problem"]["field"] == "hostname"
     assert shown["observed"]["state"] == "offline"
+
+
+def test_what_a_removal_touches_is_told_before(root: Api, ana: Api, rows: Rows) -> None:
+    rows.hypervisor()
+    running = rows.running("ana")
+    bound, likes = (
+        rows.desktop("ana", placement={key: "host-a"})
+        for key in ("forced_hypervisor", "favourite_hypervisor")
+    )
+    rows.desktop("ana", placement={"forced_hypervisor": "host-b"})
+    paths = {
+        "groups": [{"path": "/nas/groups", "disk_operations": ["host-a"]}],
+        "bases": [{"path": "/nas/bases", "disk_operations": ["host-a", "host-b"]}],
+        "media": [{"path": "/nas/media", "disk_operations": []}],
+    }
+    rows.put("hypervisors_pools", {"id": "nas", "paths": paths})
+    told = root("GET", "/hypervisors/host-a/removal")
+    assert told.status_code == 200, told.json
+    assert [one["id"] for one in told.json["desktops"]] == [running["id"]]
+    assert [one["id"] for one in told.json["forced"]] == [bound["id"]]
+    assert [one["id"] for one in told.json["favourite"]] == [likes["id"]]
+    assert told.json["paths"] == [
+        {"pool": "nas", "use": "bases", "path": "/nas/bases", "alone": False},
+        {"pool": "nas", "use": "groups", "path": "/nas/groups", "alone": True},
+    ]
+    assert ana("GET", "/hypervisors/host-a/removal").status_code == 403
+    assert root("GET", "/hypervisors/nowhere/removal").status_code == 404
+
+
+def test_checks_show_how_grave_they_are_also_those_of_an_older_engine(
+    root: Api, rows: Rows
+) -> None:
+    rows.hypervisor()
+    checks = [
+        {"name": "a", "ok": True},
+        {"name": "b", "ok": False},
+        {"name": "c", "ok": False, "level": "warning"},
+        {"name": "d", "ok": False, "level": "strange"},
+    ]
+    rows.observe("host-a", "hypervisors", state="online", checks=checks)
+    shown = root("GET", "/hypervisors/host-a").json["observed"]["checks"]
+    assert [one["level"] for one in shown] == ["ok", "failed", "warning", "failed"]

@@ -156,7 +156,6 @@ def test_every_answer_is_of_its_declared_shape(
             item.name
             in (
                 "change_password",  # a wrong password on purpose: the token is still needed
-                "delete_hypervisor",  # a desktop runs on it
                 "enrol_hypervisor",  # no engine is at work
             )
         )

@@ -249,6 +249,7 @@ class Check(Answer):
     name: str
     title: str
     ok: bool
+    level: Literal["ok", "warning", "failed"]
     message: str
     remedy: str
     duration_ms: float | None
@@ -266,6 +267,11 @@ class Enrolment(Answer):
     at: str | None
 
 
+class Drain(Answer):
+    left: int | float = Field(description="Desktops still on it")
+    of: int | float
+
+
 class ObservedHypervisor(Answer):
     state: str
     virtualization: str | None
@@ -275,6 +281,7 @@ class ObservedHypervisor(Answer):
     host_key_offered: str | None
     checks: list[Check]
     enrolment: Enrolment | None
+    drain: Drain | None = Field(description="While it is being emptied")
     info: dict[str, str | int | float | bool | None]
     retry_at: str | None
     at: str | None
@@ -346,3 +353,24 @@ class Task(Answer):
 
 class Tasks(Answer):
     items: list[Task]
+
+
+class NamedDesktop(Answer):
+    id: str
+    name: str
+    user: str
+    condition: Condition
+
+
+class OwnedPath(Answer):
+    pool: str
+    use: str
+    path: str
+    alone: bool = Field(description="No other hypervisor works on it")
+
+
+class Removal(Answer):
+    desktops: list[NamedDesktop] = Field(description="On it now")
+    forced: list[NamedDesktop] = Field(description="Must run there")
+    favourite: list[NamedDesktop] = Field(description="Would rather run there")
+    paths: list[OwnedPath]

@@ -7,11 +7,11 @@ from typing import Any
 from flask import url_for
 
 from db.states import HypervisorDesired
-from webapp.api.answers import Hypervisor, Hypervisors
+from webapp.api.answers import Hypervisor, Hypervisors, Removal
 from webapp.api.operations import Reply, operation
 from webapp.api.requests import ChangeHypervisor, EnrolHypervisor, NewHypervisor
 from webapp.auth.permissions import Person
-from webapp.services import hypervisors
+from webapp.services import hypervisors, removal
 
 TAG = "Hypervisors"
 
@@ -100,8 +100,22 @@ def enrol_hypervisor(user: Person, hypervisor_id: str, body: EnrolHypervisor) ->
     who="admin",
     answer=Hypervisor,
     status=202,
-    refusals=(409,),
 )
 def delete_hypervisor(user: Person, hypervisor_id: str) -> dict[str, Any]:
-    """Refused while desktops run on it."""
+    """It is emptied first, as by `maintenance`, and then its row goes. By force (wish `deleted`
+    with `force`) its desktops are powered off, or given up where the host is dead.
+    """
     return hypervisors.wish(user, hypervisor_id, HypervisorDesired.DELETED)
+
+
+@operation(
+    "GET",
+    "/hypervisors/<hypervisor_id>/removal",
+    tag=TAG,
+    summary="What removing it touches",
+    who="admin",
+    answer=Removal,
+)
+def read_removal(user: Person, hypervisor_id: str) -> dict[str, Any]:
+    """Nothing of it is changed by removing the hypervisor: it is told so that a person can."""
+    return removal.describe_removal(user, hypervisor_id)

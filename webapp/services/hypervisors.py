@@ -79,12 +79,11 @@ def edit_hypervisor(user: Person, hypervisor_id: str, changes: dict[str, Any]) -
 def wish(
     user: Person, hypervisor_id: str, state: HypervisorDesired, *, force: bool = False
 ) -> Payload:
-    """Repeating `enabled` has the checks run again at once."""
+    """Repeating a wish has the checks run again at once. What force may lose goes to the audit."""
     row = _find(user, hypervisor_id)
-    if state is HypervisorDesired.DELETED and row["id"] and not force:
-        _refuse_while_used(row["id"])
+    lost = {"desktops": _desktops_on(row["id"])} if force else {}
     after = desired.wish_hypervisor(database(), row["id"], state, user.actor, force=force)
-    audit.record(user.actor, f"hypervisor.{state.value}", f"hypervisor/{row['id']}")
+    audit.record(user.actor, f"hypervisor.{state.value}", f"hypervisor/{row['id']}", **lost)
     return payloads.hypervisor(after)
 
 
@@ -179,23 +178,12 @@ def _refuse_twice(row: Row) -> None:
         raise Problem(409, "SameHost", text, field="hostname")
 
 
-def _refuse_while_used(hypervisor_id: str) -> None:
-    """A host with running desktops is not deleted without `force`."""
-    count = database().run(
-        r.table("domains")
-        .filter(lambda row: row["observed"]["hypervisor"].default(None).eq(hypervisor_id))
-        .filter(
-            lambda row: r.expr(["started", "paused", "unknown"]).contains(
-                row["observed"]["state"].default("")
-            )
-        )
-        .count()
+def _desktops_on(hypervisor_id: str) -> list[str]:
+    """Their ids: what a removal by force may lose."""
+    on_it = r.table("domains").filter(
+        lambda row: row["observed"]["hypervisor"].default(None).eq(hypervisor_id)
     )
-    if count:
-        raise Conflict(
-            "InUse",
-            f"{count} desktop(s) run on it. Put it into maintenance first, or delete it by force.",
-        )
+    return sorted(str(row["id"]) for row in database().run(on_it.pluck("id")))
 
 
 def _wished_state(row: Row) -> HypervisorDesired:

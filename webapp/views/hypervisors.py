@@ -46,7 +46,9 @@ def show_fingerprint(hypervisor_id: str) -> Response:
 
 def with_desktops(hypervisor: dict[str, Any], running: list[dict[str, Any]]) -> dict[str, Any]:
     """The payload with the desktops that are on it, as static/js/running.js keeps it live."""
-    return {**hypervisor, "desktops": len(running), "running": running}
+    is_disabled = hypervisor["desired"]["state"] == "disabled"
+    watched = is_disabled and hypervisor["observed"]["state"] != "offline"
+    return {**hypervisor, "desktops": len(running), "running": running, "watched": watched}
 
 
 def fingerprint_of(host_key: str) -> str:

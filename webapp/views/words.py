@@ -86,6 +86,8 @@ WORDS: dict[str, dict[str, str]] = {
         "NotStopped": "Waiting until it is stopped",
         "TargetGone": "It is not there any more",
         "WorkedOn": "Waiting for the work on its disks",
+        "Drained": "Its hypervisor was taken out of service",
+        "CheckFailed": "A check has failed",
     },
     "remedy": {reason: remedy.owner for reason, remedy in REMEDIES.items()},
     "task": {
@@ -127,6 +129,7 @@ WORDS: dict[str, dict[str, str]] = {
     },
     "host_state": {
         "online": "Online",
+        "degraded": "Not all storage",
         "connecting": "Connecting",
         "offline": "Offline",
         "error": "Error",
@@ -190,6 +193,7 @@ WORDS: dict[str, dict[str, str]] = {
     "affects": {
         "virtualization": "needed to run desktops",
         "disk_operations": "needed for disk operations",
+        "storage": "needed for what lies on that path",
     },
     "media_condition": {
         "uploading": "Being uploaded",

@@ -233,11 +233,12 @@ def hypervisor_with_new_key(hypervisor_id: str) -> Row:
     )
 
 
-def check(name: str, is_ok: bool) -> Row:
+def check(name: str, is_ok: bool, level: str = "") -> Row:
     return {
         "name": name,
         "title": f"The check {name}",
         "ok": is_ok,
+        "level": level or ("ok" if is_ok else "failed"),
         "message": "It answers." if is_ok else "It does not answer.",
         "remedy": "" if is_ok else "Start the service and check again.",
         "duration_ms": 12.4,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from db.connection import r
 from db.states import Condition
@@ -54,9 +54,17 @@ def test_checks_appear_as_they_are_made(site: Site) -> None:
     seen = bare["observed"]
     observe(site, "hyper-1", **{**seen, "checks": [rows.check("tcp", True)]})
     expect(page.locator(".check")).to_have_count(1)
-    checks = [rows.check("tcp", True), rows.check("libvirt", False)]
+    checks = [
+        rows.check("tcp", True),
+        rows.check("libvirt", False),
+        rows.check("curl", False, "warning"),
+    ]
     observe(site, "hyper-1", **{**seen, "state": "error", "checks": checks})
-    expect(page.locator(".check-title")).to_have_text(["The check tcp", "The check libvirt"])
+    expect(page.locator(".check-title")).to_have_text(
+        ["The check tcp", "The check libvirt", "The check curl"]
+    )
+    expect(page.locator(".check").nth(2).get_by_text("Warning")).to_be_visible()
+    expect(page.locator(".check").nth(2).get_by_text("Failed")).to_be_hidden()
     failed = page.locator(".check").nth(1)
     expect(failed.get_by_text("Failed")).to_be_attached()
     expect(failed.locator(".remedy")).to_contain_text("Start the service and check again.")
@@ -79,6 +87,9 @@ def test_a_host_is_disabled_and_enabled(site: Site) -> None:
     page = visit(site, "/admin/hypervisors/hyper-1")
     page.get_by_role("button", name="More").click()
     page.get_by_role("menuitem", name="Disable").click()
+    question = page.get_by_role("alertdialog", name="Disable it?")
+    expect(question).to_contain_text("Those that run on it go on")
+    question.get_by_role("button", name="Disable it").click()
     page.get_by_role("button", name="Enable").click()
     expect(page.get_by_role("button", name="Check again")).to_be_visible()
     assert row_of(site, "hyper-1")["desired"]["state"] == "enabled"
@@ -133,24 +144,59 @@ def test_a_host_is_edited_and_keeps_what_the_form_does_not_show(site: Site) -> N
     assert after["host_key"] == before["host_key"]
 
 
-def test_removing_asks_and_says_what_stands_in_the_way(site: Site) -> None:
+def test_maintenance_asks_and_shows_how_far_it_is(site: Site) -> None:
     site.insert("hypervisors", rows.hypervisor("hyper-1"))
-    busy = rows.desktop("Maths", Condition.STARTED)
-    site.insert("domains", busy)
     page = visit(site, "/admin/hypervisors/hyper-1")
-    remove_it(page)
-    expect(page.get_by_role("alert")).to_contain_text("1 desktop")
-    site.run(r.table("domains").delete())
-    remove_it(page)
+    page.get_by_role("button", name="More").click()
+    page.get_by_role("menuitem", name="Maintenance").click()
+    question = page.get_by_role("alertdialog", name="Put it into maintenance?")
+    question.get_by_role("button", name="Empty it").click()
+    wait_until(
+        lambda: row_of(site, "hyper-1")["desired"]["state"] == "maintenance", 10, "it is wished"
+    )
+    seen = rows.hypervisor("hyper-1")["observed"]
+    observe(site, "hyper-1", **seen, drain={"left": 3, "of": 5})
+    expect(page.get_by_text("3 of 5 desktops left")).to_be_visible()
+    bar = page.get_by_role("progressbar", name="Desktops left")
+    expect(bar).to_have_attribute("value", "3")
+    observe(site, "hyper-1", **seen, drain={"left": 0, "of": 5})
+    expect(page.get_by_text("It is empty")).to_be_visible()
+    expect(bar).to_be_hidden()
+
+
+def test_removing_asks_and_says_what_it_touches(site: Site) -> None:
+    site.insert("hypervisors", rows.hypervisor("hyper-1"))
+    bound = rows.desktop("Physics", Condition.STOPPED, placement={"forced_hypervisor": "hyper-1"})
+    site.insert("domains", rows.desktop("Maths", Condition.STARTED), bound)
+    site.run(
+        r.table("hypervisors_pools").insert(
+            {"id": "nas", "paths": {"groups": [{"path": "/nas", "disk_operations": ["hyper-1"]}]}},
+            conflict="replace",
+        )
+    )
+    page = visit(site, "/admin/hypervisors/hyper-1")
+    question = ask_to_remove(page)
+    expect(question).to_contain_text("On it now")
+    expect(question).to_contain_text("Maths")
+    expect(question).to_contain_text("Must run on it")
+    expect(question).to_contain_text("Physics")
+    expect(question).to_contain_text("/nas")
+    expect(question.get_by_text("no other owner")).to_be_visible()
+    question.get_by_role("button", name="Keep it").click()
+    assert row_of(site, "hyper-1")["desired"]["state"] == "enabled"
+    question = ask_to_remove(page)
+    question.get_by_role("switch", name="By force").check()
+    question.get_by_role("button", name="Remove it").click()
     wait_until(
         lambda: row_of(site, "hyper-1")["desired"]["state"] == "deleted", 10, "it is wished away"
     )
+    desired = row_of(site, "hyper-1")["desired"]
+    assert desired["force"] == desired["at"]
     site.run(r.table("hypervisors").get("hyper-1").delete())
     page.wait_for_url("**/admin/hypervisors")
 
 
-def remove_it(page: Page) -> None:
+def ask_to_remove(page: Page) -> Locator:
     page.get_by_role("button", name="More").click()
     page.get_by_role("menuitem", name="Remove").click()
-    question = page.get_by_role("alertdialog", name="Remove this hypervisor?")
-    question.get_by_role("button", name="Remove it").click()
+    return page.get_by_role("alertdialog", name="Remove this hypervisor?")

@@ -29,6 +29,11 @@ export function changeHypervisor({ id }, change) {
   return call("PATCH", `/hypervisors/${encodeURIComponent(id)}`, change);
 }
 
-export function deleteHypervisor({ id }) {
-  return call("DELETE", `/hypervisors/${encodeURIComponent(id)}`);
+// By force: its desktops are powered off, or given up where it is dead.
+export function deleteHypervisor(hypervisor, force = false) {
+  return changeHypervisor(hypervisor, { desired: { state: "deleted", force } });
+}
+
+export function readRemoval({ id }) {
+  return call("GET", `/hypervisors/${encodeURIComponent(id)}/removal`);
 }

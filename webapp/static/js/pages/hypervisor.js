@@ -5,7 +5,7 @@ import { announce } from "../announce.js";
 import { fill } from "../bind.js";
 import { installCharts } from "../charts.js";
 import { ask, onSubmit } from "../dialog.js";
-import { changeHypervisor, deleteHypervisor, editHypervisor } from "../hypervisor-form.js";
+import { changeHypervisor, deleteHypervisor, editHypervisor, readRemoval } from "../hypervisor-form.js";
 import { connectLive } from "../live.js";
 import { desktopsByHost } from "../running.js";
 import { toast, toastProblem } from "../toast.js";
@@ -25,7 +25,8 @@ function change(payload) {
     announce(say("state_now", { name: payload.id, state: words("host_state", payload.observed.state) }));
   }
   const known = running.known ? running.on(payload.id) : hypervisor.running;
-  hypervisor = { ...payload, running: known, desktops: known.length };
+  const watched = payload.desired.state === "disabled" && payload.observed.state !== "offline";
+  hypervisor = { ...payload, running: known, desktops: known.length, watched };
   fill(page, hypervisor);
   showFingerprint();
 }
@@ -66,19 +67,35 @@ async function send(button, work, done) {
   }
 }
 
+// What it touches is looked up before it is asked.
+async function removeIt(button) {
+  const question = document.getElementById("confirm-remove");
+  const { force } = question.querySelector("form").elements;
+  try {
+    fill(question.querySelector(".dialog-body"), await readRemoval(hypervisor));
+  } catch (problem) {
+    toastProblem(problem);
+    return;
+  }
+  force.checked = false;
+  if (await ask("confirm-remove")) await send(button, () => deleteHypervisor(hypervisor, force.checked));
+}
+
 page.addEventListener("click", async (event) => {
   const button = event.target.closest("button");
   if (!button) return;
-  const { wish, acceptKey, delete: remove } = button.dataset;
-  if (wish !== undefined) {
-    const again = wish === "enabled" && hypervisor.desired.state === "enabled";
-    const work = () => changeHypervisor(hypervisor, { desired: { state: wish } });
-    await send(button, work, again ? say("checks_ask") : null);
+  const { wish, again, acceptKey, delete: remove } = button.dataset;
+  if (again !== undefined) {
+    const { state } = hypervisor.desired;
+    await send(button, () => changeHypervisor(hypervisor, { desired: { state } }), say("checks_ask"));
+  } else if (wish !== undefined) {
+    if (wish !== "enabled" && !(await ask(`confirm-${wish}`, hypervisor.id))) return;
+    await send(button, () => changeHypervisor(hypervisor, { desired: { state: wish } }));
   } else if (acceptKey !== undefined) {
     const key = hypervisor.observed.host_key_offered;
     await send(button, () => changeHypervisor(hypervisor, { host_key: key }), say("key_accepted"));
-  } else if (remove !== undefined && (await ask("confirm-remove", hypervisor.id))) {
-    await send(button, () => deleteHypervisor(hypervisor));
+  } else if (remove !== undefined) {
+    await removeIt(button);
   }
 });
 
