@@ -131,7 +131,9 @@ class Domain(TypedDict, total=False):
     created_at: datetime
     accessed_at: datetime
     origin: dict[str, Any]
-    """{"template": id} | {"image": path or url} | {"media": id, "size_gib": n} | {"desktop": id}"""
+    """{"template": id} | {"image": path or url} | {"media": id, "size_gib": n} | {"desktop": id} |
+    {"task": id of the task that makes its disks}
+    """
     parents: list[str]
     spec: Spec
     placement: dict[str, Any]

@@ -118,11 +118,16 @@ class DesiredModel(_Row):
     at: datetime | None = None
 
 
+ORIGINS = ("template", "desktop", "image", "media", "task")
+
+
 class OriginModel(_Row):
     template: UuidText | None = None
     desktop: UuidText | None = None
     image: Annotated[str, StringConstraints(pattern=PATH, max_length=1024)] | None = None
     media: UuidText | None = None
+    task: UuidText | None = None
+    """The task that makes its disks (duplicate, import)."""
     size_gib: float | None = Field(default=None, gt=0, le=65536)
 
 
@@ -172,6 +177,8 @@ class MediaSourceModel(_Row):
     url: Annotated[str, StringConstraints(min_length=1, max_length=URL_MAX)] | None = None
     sha256: Annotated[str, StringConstraints(pattern=SHA256, to_lower=True)] | None = None
     upload: UuidText | None = None
+    task: UuidText | None = None
+    """The task that writes its file (export)."""
     size: int | None = Field(default=None, gt=0, le=2**50)
 
 
@@ -267,10 +274,10 @@ def check_domain(row: dict[str, Any]) -> RowProblem | None:
     problem = _check(DomainModel, row)
     if problem:
         return problem
-    origins = [key for key in ("template", "desktop", "image", "media") if row["origin"].get(key)]
+    origins = [key for key in ORIGINS if row["origin"].get(key)]
     if len(origins) != 1:
         return RowProblem(
-            "origin", "exactly one of template, desktop, image or media must be given"
+            "origin", f"exactly one of {', '.join(ORIGINS[:-1])} or {ORIGINS[-1]} must be given"
         )
     if row["kind"] != "desktop" and row["desired"]["state"] in ("started", "paused"):
         return RowProblem("desired.state", f"a {row['kind']} is never {row['desired']['state']}")
@@ -347,8 +354,8 @@ def check_media(row: dict[str, Any]) -> RowProblem | None:
     if problem:
         return problem
     source = row["source"]
-    if bool(source.get("url")) == bool(source.get("upload")):
-        return RowProblem("source", "exactly one of url and upload must be given")
+    if sum(bool(source.get(key)) for key in ("url", "upload", "task")) != 1:
+        return RowProblem("source", "exactly one of url, upload or task must be given")
     if source.get("url"):
         try:
             read_url(source["url"])

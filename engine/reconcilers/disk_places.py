@@ -225,19 +225,28 @@ def find_work_site(
     if not records:
         return None, "It has no disks."
     pool_id = next((str(r["pool"]) for r in records if r.get("pool")), pool_of(row))
+    paths = [split_disk_path(str(record["path"])).pool_path for record in records]
+    return find_path_site(context, pool_id, [*paths, *also])
+
+
+def find_path_site(
+    context: Context, pool_id: str, paths: Sequence[str]
+) -> tuple[DiskSite | None, str | None]:
+    """A host that works on all these paths of the pool, or why there is none now. The site is that
+    of the first.
+    """
     pool = context.watcher.pools.get(pool_id)
     if pool is None:
         return None, f"There is no pool {pool_id!r}."
     hosts = _disk_hosts(context, pool_id)
     able = set(hosts)
-    paths = [split_disk_path(str(record["path"])).pool_path for record in records]
-    for path in dict.fromkeys([*paths, *also]):
+    for path in dict.fromkeys(paths):
         entry = next((one for one in pool_paths(pool) if one.get("path") == path), None)
         if entry is None:
             return None, f"The pool {pool_id!r} has no path {path} (any more)."
         able &= set(entry.get("disk_operations") or hosts)
     if not able:
-        return None, "No host that works on all of these disks is online."
+        return None, "No host that works on all of these paths is online."
     return DiskSite(pool_id, paths[0], hosts[min(able)]), None
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from db import queries
 from db.rowcheck import PlacementModel, SpecModel
-from db.states import Reason, is_handled, read_wish
+from db.states import TASK_ENDED, Reason, is_handled, read_wish
 from engine.decisions import (
     Facts,
     Knowledge,
@@ -303,6 +303,8 @@ def _facts_for_making(context: Context, reading: Reading) -> dict[str, Any]:
     parent_problem = _image_problem(context, reading) if unfinished else None
     if unfinished and _template_of(reading.row):
         parent_problem = read_parent(context, reading)
+    if unfinished and _task_of(reading.row):
+        parent_problem = read_maker(context, reading)
     reading.plans = plan_disks(reading)
     known = {record.get("disk") for record in reading.made}
     if not reading.records:
@@ -408,6 +410,19 @@ def read_parent(context: Context, reading: Reading) -> str | None:
     return None
 
 
+def read_maker(context: Context, reading: Reading) -> str:
+    """Why the disks that a task makes are not there."""
+    task = queries.get_row(context.database, "tasks", _task_of(reading.row))
+    if task is None:
+        return "The task that is to make its disks is not there."
+    observed = task.get("observed")
+    seen = observed if isinstance(observed, Mapping) else {}
+    if seen.get("state") in TASK_ENDED:
+        why = seen.get("message") or seen.get("state")
+        return f"The task that was to make its disks has ended without them ({why})."
+    return f"Its disks are being made ({task.get('kind')})."
+
+
 def plan_disks(reading: Reading) -> list[DiskPlan]:
     """The disks it should have. A row that names none has as many as its template."""
     named = (reading.row.get("spec") or {}).get("disks")
@@ -415,7 +430,8 @@ def plan_disks(reading: Reading) -> list[DiskPlan]:
         return [_plan_of(record) for record in reading.made]
     parent = reading.parent
     if named or parent is None or len(parent.records) < 2:
-        if not named and len(reading.made) > 1 and len(reading.made) == len(reading.records):
+        several = len(reading.made) > 1 or bool(reading.made and _task_of(reading.row))
+        if not named and several and len(reading.made) == len(reading.records):
             return [_plan_of(record) for record in reading.made]
         return derive_disks(reading.row)
     return [DiskPlan(str(record["disk"]), _bus_of(record), None) for record in parent.records]
@@ -432,3 +448,8 @@ def _bus_of(record: Mapping[str, Any]) -> str:
 def _template_of(row: Mapping[str, Any]) -> str | None:
     template = (row.get("origin") or {}).get("template")
     return template if isinstance(template, str) else None
+
+
+def _task_of(row: Mapping[str, Any]) -> str | None:
+    task = (row.get("origin") or {}).get("task")
+    return task if isinstance(task, str) else None

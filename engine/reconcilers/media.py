@@ -19,7 +19,7 @@ from db.errors import DatabaseUnavailable
 from db.logs import get_logger
 from db.media_states import MediaWish
 from db.rowcheck import RowProblem, check_media
-from db.states import MediaDesired, MediaState, Reason
+from db.states import TASK_ENDED, MediaDesired, MediaState, Reason
 from db.upload_tickets import sign
 from engine.download_turns import Turns
 from engine.errors import EngineError, HostLost, Terminal
@@ -154,7 +154,29 @@ class Step:
             case RemoveRow():
                 return self._remove_row()
 
+    def _await_export(self, decision: MediaDecision, site: DiskSite) -> Outcome:
+        """Its file is written by a task (task_export.py): found, or waited for."""
+        if self._lane != disk_lane(site.unit.id):
+            return Outcome(move_to=disk_lane(site.unit.id))
+        task_id = self.row["source"]["task"]
+        # Read before the storage is looked at: one that has ended has put there what it will.
+        task = queries.get_row(self._c.database, "tasks", task_id)
+        prove_storage(self._c, site, make=True)
+        stored = site.unit.media.look(place_media(site.path, str(self.row["id"])))
+        if stored is not None:
+            return self._say_available(decision, site, stored)
+        observed = task.get("observed") if task else None
+        seen = observed if isinstance(observed, Mapping) else {}
+        if seen.get("state") in TASK_ENDED:
+            message = f"The task that was to write it ended without it ({seen.get('message')})."
+            raise Terminal(Reason.MEDIA_NOT_READY, message, step="task")
+        message = "It is being written from the disks of a desktop or template."
+        self._write({**NOTHING_GOES_ON, "reason": Reason.MEDIA_NOT_READY, "message": message})
+        return Outcome(topics=(f"parent/{task_id}",))
+
     def _fetch(self, decision: MediaDecision, site: DiskSite) -> Outcome | None:
+        if self.row["source"].get("task"):
+            return self._await_export(decision, site)
         lane = download_lane(site.unit.id)
         if not self._turns.take(site.unit.id, self.row["id"]):
             message = f"Other downloads are under way on {site.unit.id!r}; it begins when one ends."
@@ -167,6 +189,9 @@ class Step:
         prove_storage(self._c, site, make=True)
         self._keep_record(site, "making")
         stored = site.unit.media.look(place) or self._bring(site, place)
+        return self._say_available(decision, site, stored)
+
+    def _say_available(self, decision: MediaDecision, site: DiskSite, stored: Stored) -> Outcome:
         self._keep_record(site, "made", size=stored.size)
         self._write(
             {

@@ -9,6 +9,7 @@ says which). Ended tasks are kept for a while and then removed. Called by engine
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -18,11 +19,11 @@ from db import observed as door
 from db import queries
 from db.logs import get_logger
 from db.rowcheck import RowProblem
-from db.states import TASK_ENDED, Reason, TaskState
+from db.states import TASK_ENDED, Reason, TaskKind, TaskState
 from db.taskcheck import Order, read_order
 from engine.disk_locks import Held
 from engine.errors import CalledOff, EngineError, HostLost, Terminal, Transient, WrongStorage
-from engine.reconcilers import Context, Outcome
+from engine.reconcilers import Context, Outcome, task_export, task_images
 from engine.reconcilers.domain_facts import Elsewhere
 from engine.reconcilers.observation import retry_delay_s
 from engine.reconcilers.task_job import Job, Slots, Waiting, settle
@@ -34,6 +35,14 @@ from engine.workqueue import Key, WorkQueue
 log = get_logger(__name__)
 
 HELD_AGAIN_S = 2.0
+SETTLE_AGAIN_S = 1.0
+PATIENCE_S = 60.0
+ALL_KINDS = {
+    **KINDS,
+    TaskKind.DUPLICATE: task_images.duplicate,
+    TaskKind.IMPORT: task_images.import_image,
+    TaskKind.EXPORT: task_export.export,
+}
 RETRIED = frozenset({Reason.IN_USE, Reason.NO_DISK_HOST, Reason.HOST_UNREACHABLE})
 """Transient reasons that waiting helps. Any other failure ends the task: it can be ordered again.
 """
@@ -42,6 +51,7 @@ RETRIED = frozenset({Reason.IN_USE, Reason.NO_DISK_HOST, Reason.HOST_UNREACHABLE
 class TaskReconciler:
     def __init__(self, context: Context, queue: WorkQueue) -> None:
         self._c, self._queue = context, queue
+        self._cancelling: dict[str, float] = {}
         self._slots = Slots(context.topics.fire)
 
     def reconcile(self, key: Key, lane: str) -> Outcome:
@@ -67,10 +77,10 @@ class TaskReconciler:
         job = Job(self._c, order, lane, progress, self._slots)
         try:
             if order.is_cancelled:
-                if begun:
-                    settle(job)
+                if begun and not settle(job) and self._is_patient(order):
+                    return Outcome(again_s=SETTLE_AGAIN_S)
                 return self._end(row, TaskState.CANCELLED, Reason.CALLED_OFF, "It was cancelled.")
-            result = KINDS[order.kind](job)
+            result = ALL_KINDS[order.kind](job)
         except Elsewhere as elsewhere:
             return Outcome(move_to=elsewhere.lane)
         except Waiting as waiting:
@@ -82,6 +92,13 @@ class TaskReconciler:
         except EngineError as error:
             return self._fail(row, order, error)
         return self._end(row, TaskState.DONE, None, result.message, result=dict(result.facts))
+
+    def _is_patient(self, order: Order) -> bool:
+        """Whether a host that could clean up is still waited for. Not for ever: a cancelled task
+        ends, and whoever works on these disks next cleans up.
+        """
+        since = self._cancelling.setdefault(order.id, time.monotonic())
+        return time.monotonic() - since < PATIENCE_S
 
     def _show(self, row: dict[str, Any], changes: Mapping[str, Any]) -> None:
         """That it runs, and how far it is."""
@@ -165,6 +182,7 @@ class TaskReconciler:
                 **more,
             },
         )
+        self._cancelling.pop(str(row["id"]), None)
         log.info("task_ended", task=row["id"], kind=row.get("kind"), state=state, message=message)
         self._wake(row["id"], domains_of_task(row))
         return Outcome(again_s=0.0)

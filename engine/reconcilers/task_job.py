@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from db import observed as door
 from db import queries
-from db.states import Observed, Reason
+from db.states import Observed, Reason, TaskKind
 from db.taskcheck import Args, Order
 from engine.decisions import is_wished_away, observed_of, recorded_host
 from engine.errors import EngineError, HostLost, Terminal
@@ -163,7 +163,7 @@ class Job:
         """Write a record of the ledger. A change to None takes the key out."""
         self.c.lease.check()
         value = {**record, **changes, "at": self.c.now()}
-        for key in ("replacing", "moving", "moved_from"):
+        for key in ("replacing", "moving", "moved_from", "task"):
             if value.get(key) is None:
                 value.pop(key, None)
         door.put_record(self.c.database, "disks", value, epoch=self.c.lease.epoch)
@@ -202,23 +202,30 @@ def require_stopped(context: Context, reading: Reading) -> None:
             Reason.NOT_STOPPED,
             f"{name!r} is in use on {hosts[0]}: the work begins once it is stopped.",
         )
+    if reading.making or reading.templating:
+        raise Waiting(
+            Reason.WORKED_ON,
+            f"A template is being made of (or as) {name!r}: the work begins when it is done.",
+            (f"making/{reading.id}",),
+        )
     ready = reading.made and len(reading.made) == len(reading.records)
     if not ready or observed.get("state") == Observed.ABSENT:
         raise Waiting(Reason.PARENT_NOT_READY, f"The disks of {name!r} are not made yet.")
 
 
-def settle(job: Job) -> None:
-    """Bring what this task had begun to one of its two ends. Harmless where nothing was begun. A
-    host that is not there is no reason to keep a cancelled task: whoever works on these disks next
-    settles it.
+def settle(job: Job) -> bool:
+    """Bring what this task had begun to one of its two ends; False where no host can now. Harmless
+    where nothing was begun.
     """
-    reading = read(job.c, job.order.target)
+    reading = None if job.order.kind is TaskKind.IMPORT else read(job.c, job.order.target)
     into = read(job.c, job.order.into) if job.order.into else None
+    is_settled = True
     for one in (reading, into):
         if one is None or not one.records:
             continue
         site, _ = find_work_site(job.c, one.row, one.records, ())
         if site is None:
+            is_settled = False
             continue
         if job.lane != task_lane(site.unit.id):
             raise Elsewhere(task_lane(site.unit.id))
@@ -226,10 +233,13 @@ def settle(job: Job) -> None:
             try:
                 work = job.work_on(site)
                 settle_records(job, one, work, site)
+                if one is into:
+                    undo_making(job, one, work)
                 for record in one.records:
                     work.discard(job.place_of(one, record))
             except HostLost:
-                continue
+                is_settled = False
+    return is_settled
 
 
 def settle_records(job: Job, reading: Reading, work: DiskWork, site: DiskSite) -> None:
@@ -271,6 +281,17 @@ def _settle_replacing(
     return job.record(
         record, replacing=None, backing=facts_now.backing, size=facts_now.virtual_size
     )
+
+
+def undo_making(job: Job, new: Reading, work: DiskWork) -> None:
+    """Remove the disks that this task had begun to make for a new domain, and their records."""
+    for record in new.records:
+        if record.get("task") == job.order.id:
+            job.c.lease.check()
+            work.delete(job.place_of(new, record))
+            work.discard(job.place_of(new, record))
+            door.drop_record(job.c.database, "disks", record["id"])
+    new.records = [record for record in new.records if record.get("task") != job.order.id]
 
 
 def count_children(job: Job, reading: Reading) -> int:

@@ -46,16 +46,18 @@ class Bench:
 
 
 @contextmanager
-def at_work(job: Job, also: tuple[str, ...] = (), *, alone: bool = True) -> Iterator[Bench]:
+def at_work(
+    job: Job, also: tuple[str, ...] = (), *, alone: bool = True, own: str = ""
+) -> Iterator[Bench]:
     """The target stopped, its disks held, the row shown as running, and what an earlier try left
-    settled. `alone`: the disks are written; otherwise others may read them too. What fails within
-    is settled before it is told.
+    settled. `alone`: the disks are written; otherwise others may read them too, and `own` is what
+    is held alone. What fails within is settled before it is told.
     """
     job.require_turn(job.order.target)
     reading = job.read_target()
     require_stopped(job.c, reading)
     site = job.require_site(reading, also)
-    own, shared = (reading.id, ()) if alone else (job.order.id, (reading.id,))
+    own, shared = (reading.id, ()) if alone else (own or job.order.id, (reading.id,))
     held = job.holding(own, *shared, *chain_of(reading))
     with job.slots.take(site.unit.id), held:
         reading = job.read_target()

@@ -158,7 +158,7 @@ class MediaHost:
         if objection is None and sha256 is not None and digest != sha256.lower():
             reason = Reason.CHECKSUM_DIFFERS
             objection = f"its SHA-256 is {digest}, not the one that was given"
-        if objection is None and kind == "disk":
+        if objection is None and kind == "disk" and found.format in qemu_img.IMAGE_FORMATS:
             objection = self._ask_qemu(place, found.format)
         if objection is not None:
             self._run(media_programs.FORGET_PART, place, label=f"rm {place.unfinished}")

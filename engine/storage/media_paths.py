@@ -1,4 +1,4 @@
-"""Where the file of a medium lies: `<pool path>/<media id>/<media id>.<iso|img|qcow2>`. Pure.
+"""Where the file of a medium lies: `<pool path>/<media id>/<media id>.<extension>`. Pure.
 
 Nothing of the name comes from an address or from a person. The same rules as for disks
 (engine.storage.paths): a path from anywhere else must have exactly this shape. Called by the media
@@ -15,7 +15,7 @@ from db.states import Reason
 from engine.errors import Terminal
 from engine.storage.paths import check_pool_path, locks_folder
 
-EXTENSIONS = ("iso", "img", "qcow2")
+EXTENSIONS = ("iso", "img", "qcow2", "vmdk", "vdi", "ova")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ BEGIN_AGAIN = 91
 """The server cannot go on in the middle. What was fetched is gone."""
 TOO_LARGE = 92
 
-_PLACE = """
+MEDIA_PLACE = """
 pool=$1 media=$2 installation=$3; shift 3
 mark=$pool/.isard-storage.json
 [ -f "$mark" ] || exit 81
@@ -36,9 +36,9 @@ exit 0
 """CURL-COMMAND…, with its configuration on standard input; under no lock, it touches no file"""
 
 LOOK = (
-    _PLACE
+    MEDIA_PLACE
     + """
-for extension in iso img qcow2; do
+for extension in iso img qcow2 vmdk vdi ova; do
   [ -f "$folder/$media.$extension" ] || continue
   printf '%s %s\\n' "$extension" "$(size_of "$folder/$media.$extension")"
   exit 0
@@ -48,7 +48,7 @@ exit 84
 )
 
 ROOM = (
-    _PLACE
+    MEDIA_PLACE
     + """
 df -B1 --output=avail,size -- "$pool" || exit
 size_of "$part"
@@ -56,7 +56,7 @@ size_of "$part"
 )
 
 FETCH = (
-    _PLACE
+    MEDIA_PLACE
     + """
 tag=$1 size=$2 limit=$3; shift 3
 config=$ISARD_INPUT; unset ISARD_INPUT
@@ -92,7 +92,7 @@ exit 0
 """… TAG SIZE-OR-MINUS-1 LIMIT CURL-COMMAND…"""
 
 EXAMINE = (
-    _PLACE
+    MEDIA_PLACE
     + """
 [ -f "$part" ] || exit 84
 sync -- "$part"
@@ -107,7 +107,7 @@ echo
 """… HEAD-BYTES VOLUME-AT VOLUME-BYTES"""
 
 INFO = (
-    _PLACE
+    MEDIA_PLACE
     + """
 [ -f "$part" ] || exit 84
 exec prlimit --as=4294967296 --cpu=30 qemu-img info -f "$1" --output=json -- "$part"
@@ -116,7 +116,7 @@ exec prlimit --as=4294967296 --cpu=30 qemu-img info -f "$1" --output=json -- "$p
 """… FORMAT; in little memory and time, because the image is a stranger's"""
 
 PUBLISH = (
-    _PLACE
+    MEDIA_PLACE
     + """
 final=$folder/$media.$1
 if [ ! -e "$final" ]; then
@@ -131,11 +131,15 @@ sync -- "$folder"
 """… EXTENSION"""
 
 CLEAR = (
-    _PLACE
+    MEDIA_PLACE
     + """
 lock=$1
 if [ -d "$folder" ]; then
-  rm -f -- "$part" "$note" "$folder/$media.iso" "$folder/$media.img" "$folder/$media.qcow2" || exit
+  rm -f -- "$part" "$note" || exit
+  for extension in iso img qcow2 vmdk vdi ova; do
+    rm -f -- "$folder/$media.$extension" || exit
+  done
+  rm -rf -- "$folder/.$media.stage"
   rmdir -- "$folder" 2>/dev/null
   sync -- "$pool"
 fi
@@ -146,7 +150,7 @@ exit 0
 """… LOCK"""
 
 FORGET_PART = (
-    _PLACE
+    MEDIA_PLACE
     + """
 rm -f -- "$part" "$note"
 rmdir -- "$folder" 2>/dev/null

@@ -51,6 +51,11 @@ class DiskPlace:
         """The file that whoever makes or removes the disk holds locked, on any host."""
         return f"{locks_folder(self.pool_path, installation)}/{self.domain_id}.{self.disk_id}"
 
+    @property
+    def unpacked(self) -> str:
+        """A foreign image that the disk is made of, where it had to be taken out of an archive."""
+        return f"{self.folder}/.{self.disk_id}.unpacked"
+
     def unpublished(self, token: str) -> str:
         """A name for the file while it is being made. A new token each time."""
         return f"{self.folder}/.{self.disk_id}.{token}.part"

@@ -71,7 +71,7 @@ DELETE = (
     PLACE
     + """
 lock=$1
-rm -f -- "$folder/.$disk".*.part
+rm -f -- "$folder/.$disk".*.part "$folder/.$disk.unpacked"
 if [ -e "$final" ] || [ -h "$final" ]; then
   if answer=$(qemu-img info -f qcow2 -- "$final" 2>&1); then :; else
     case $answer in *lock*) printf '%s\\n' "$answer" >&2; exit 86 ;; esac

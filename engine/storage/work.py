@@ -95,8 +95,11 @@ class DiskWork(DiskHost):
 
     def require_same(self, one: str, path: str, token: str, watch: Watch = NOBODY) -> None:
         """A guest would see the same on the disk `one` and on the copy, or Terminal."""
+        argv = qemu_img.compare(one, split_disk_path(path).unpublished(token))
+        self._compare(argv, one, path, watch)
+
+    def _compare(self, argv: Sequence[str], one: str, path: str, watch: Watch) -> None:
         place = split_disk_path(path)
-        argv = qemu_img.compare(one, place.unpublished(token))
         try:
             self._ssh.run_locked(
                 place.lock(self._installation),
@@ -231,6 +234,8 @@ class DiskWork(DiskHost):
                 "the disk is as it was. Order it again.",
                 step=step,
             )
+        if error.exit_status == work_programs.NO_SPACE:
+            return no_space(self._at(place.pool_path), 0, error.answer)
         if error.exit_status == work_programs.EXISTS:
             return Terminal(
                 Reason.DISK_FAILED,

@@ -8,6 +8,7 @@ alone; engine.storage.programs has the others and the common beginning.
 
 from __future__ import annotations
 
+from engine.storage.media_programs import MEDIA_PLACE
 from engine.storage.programs import PLACE
 
 NO_SPACE = 89
@@ -75,7 +76,7 @@ exec qemu-img info -f qcow2 -U --output=json -- "$final"
 DISCARD = (
     PLACE
     + """
-rm -f -- "$folder/.$disk".*.part "$folder/.nvram.part"
+rm -f -- "$folder/.$disk".*.part "$folder/.$disk.unpacked" "$folder/.nvram.part"
 rmdir -- "$folder" 2>/dev/null
 exit 0
 """
@@ -89,3 +90,91 @@ exec "$@"
 """
 )
 """… COMMAND that changes nothing but the disk itself"""
+
+PROBE = """
+[ -f "$1" ] && [ ! -h "$1" ] || exit 84
+stat -c %s -- "$1" || exit
+head -c "$2" -- "$1" | base64 -w 0
+echo
+dd if="$1" bs=4096 skip="$(($3 / 4096))" count="$(($4 / 4096))" 2>/dev/null | base64 -w 0
+echo
+"""
+"""PATH HEAD-BYTES VOLUME-AT VOLUME-BYTES"""
+
+MEMBERS = """
+[ -f "$1" ] && [ ! -h "$1" ] || exit 84
+tar -tf "$1" | head -n 100
+"""
+"""PATH"""
+
+UNPACK = (
+    PLACE
+    + """
+lock=$1 unpacked=$2 need=$3 archive=$4 member=$5
+umask 077
+[ -d "$folder" ] || mkdir -m 0711 -- "$folder" || exit
+rm -f -- "$unpacked"
+free=$(df --output=avail -B1 -- "$folder" | tail -n 1) || exit
+[ "$free" -ge "$need" ] || { printf '%s\\n' "$free" >&2; exit 89; }
+tar -xOf "$archive" --occurrence=1 -- "$member" >"$unpacked" || { rm -f -- "$unpacked"; exit 92; }
+sync -- "$unpacked"
+"""
+)
+"""… LOCK UNPACKED BYTES-NEEDED ARCHIVE MEMBER"""
+
+_ROOM = """
+umask 077
+[ -d "$folder" ] || mkdir -m 0711 -- "$folder" || exit
+free=$(df --output=avail -B1 -- "$folder" | tail -n 1) || exit
+[ "$free" -ge "$need" ] || { printf '%s\\n' "$free" >&2; exit 89; }
+stage=$folder/.$media.stage
+"""
+
+EXPORT = (
+    MEDIA_PLACE
+    + "need=$1; shift\n"
+    + _ROOM
+    + """
+rm -f -- "$part"
+"$@" || { status=$?; rm -f -- "$part"; exit "$status"; }
+sync -- "$part"
+"""
+)
+"""… BYTES-NEEDED COMMAND…"""
+
+STAGE = (
+    MEDIA_PLACE
+    + "need=$1 name=$2; shift 2\n"
+    + _ROOM
+    + """
+[ -d "$stage" ] || mkdir -- "$stage" || exit
+rm -f -- "$stage/$name"
+"$@" "$stage/$name" || exit
+stat -c ' %s' -- "$stage/$name"
+"""
+)
+"""… BYTES-NEEDED NAME COMMAND…, which is given the file's path"""
+
+PACK = (
+    MEDIA_PLACE
+    + "need=$1 format=$2 ovf=$3; shift 3\n"
+    + _ROOM
+    + """
+printf '%s' "$ovf" >"$stage/machine.ovf" || exit
+rm -f -- "$part"
+tar --format="$format" --owner=0 --group=0 -cf "$part" -C "$stage" machine.ovf "$@" || exit
+rm -rf -- "$stage"
+sync -- "$part"
+"""
+)
+"""… BYTES-NEEDED FORMAT OVF NAME…"""
+
+WITHDRAW = (
+    MEDIA_PLACE
+    + """
+rm -f -- "$part"
+rm -rf -- "$folder/.$media.stage"
+rmdir -- "$folder" 2>/dev/null
+exit 0
+"""
+)

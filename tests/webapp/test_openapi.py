@@ -68,6 +68,7 @@ OF_ADVANCED = frozenset(
         "delete_template",
         "get_template_tree",
         "delete_template_tree",
+        "import_medium",
     }
 )
 """What the role `user` may not do."""
@@ -110,7 +111,13 @@ def test_every_answer_is_of_its_declared_shape(
     alone = {"template_id": rows.template(user=who)["id"]}
     tree = api("GET", f"/templates/{alone['template_id']}/tree").json
     alone["version"] = tree.get("version", "none")
-    values_of = {"delete_template": alone, "delete_template_tree": alone}
+    image = {"id": str(uuid.uuid4()), "kind": "disk", "name": "image", "user": who}
+    rows.put("media", image)
+    values_of = {
+        "delete_template": alone,
+        "delete_template_tree": alone,
+        "import_medium": {"media_id": image["id"]},
+    }
     values["media_id"] = rows.medium(who, source={"upload": True, "size": 4})["id"]
     rows.put("interfaces", {"id": "spare"})
     values |= {"pool_id": "spare", "network_id": "spare"}
@@ -125,6 +132,7 @@ def test_every_answer_is_of_its_declared_shape(
         "open_viewer": {"kind": "browser"},
         "order_of_desktop": {"kind": "flatten"},
         "order_of_template": {"kind": "flatten"},
+        "import_medium": {"kind": "import", "args": {"name": "taken over"}},
         "add_hypervisor": {"id": "host-b", "hostname": "10.0.0.6"},
         "change_hypervisor": {"description": "z"},
         "enrol_hypervisor": {"password": "x"},

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
 
 from db.connection import r
+from db.rowcheck import RowProblem, check_domain, check_media
 from db.states import TARGETS_DOMAIN, TaskKind
+from db.taskcheck import read_order
 from tests.webapp.conftest import Api, Rows
 from webapp.api.requests import NewTask
 
@@ -157,3 +160,65 @@ def test_every_kind_can_be_asked_for() -> None:
     kinds = set(NewTask.model_json_schema()["properties"]["kind"]["enum"])
     assert kinds == {kind.value for kind in TARGETS_DOMAIN}
     assert TaskKind.IMPORT not in TARGETS_DOMAIN
+
+
+def test_a_copy_is_a_row_that_waits_for_its_task(ana: Api, rows: Rows) -> None:
+    desktop = rows.desktop("ana", spec={"vcpus": 3, "memory_mib": 96, "interfaces": [{"id": "x"}]})
+    body = {"kind": "duplicate", "args": {"name": "My copy"}}
+    answer = ana("POST", path_of(desktop), body)
+    assert answer.status_code == 202
+    copy = rows.get(answer.json["args"]["into"])
+    assert copy["origin"] == {"task": answer.json["id"]}
+    assert (copy["kind"], copy["name"], copy["user"]) == ("desktop", "My copy", "ana")
+    assert (copy["spec"]["vcpus"], copy["spec"]["interfaces"]) == (3, [{"id": "x"}])
+    assert copy["desired"]["state"] == "stopped"
+    assert check_domain(copy) is None
+    refused = ana("POST", path_of(desktop), {"kind": "duplicate", "args": {"name": "<b>"}})
+    assert (refused.status_code, refused.json["field"]) == (422, "args.name")
+    forged = {"kind": "duplicate", "args": {"into": desktop["id"]}}
+    assert ana("POST", path_of(desktop), forged).status_code == 422
+    assert rows.count("domains") == 2
+
+
+def test_a_copy_of_a_template_is_shared_with_nobody(root: Api, rows: Rows) -> None:
+    template = rows.template()
+    body = {"kind": "duplicate", "args": {"name": "Copy"}}
+    copy = rows.get(root("POST", path_of(template), body).json["args"]["into"])
+    assert copy["kind"] == "template"
+    assert not any(copy["allowed"].values())
+
+
+@pytest.mark.parametrize("kind", ["desktop", "template"])
+def test_an_image_is_taken_over_by_who_may_bring_systems(
+    ana: Api, root: Api, rows: Rows, kind: str
+) -> None:
+    medium = {"id": str(uuid.uuid4()), "kind": "disk", "name": "box", "user": "ana"}
+    rows.put("media", medium)
+    path = f"/media/{medium['id']}/tasks"
+    body = {"kind": "import", "args": {"name": "Box", "kind": kind, "firmware": "uefi"}}
+    assert ana("POST", path, body).status_code == 404  # a plain user brings in no systems
+    answer = root("POST", path, body)
+    assert answer.status_code == 202
+    made = rows.get(answer.json["args"]["into"])
+    assert (made["kind"], made["spec"]["firmware"]) == (kind, "uefi")
+    assert check_domain(made) is None
+    rows.put("users", {**rows.get("ana", "users"), "role": "advanced"})
+    assert ana("POST", path, body).status_code == 202
+    rows.put("media", {**medium, "kind": "iso"})
+    assert ana("POST", path, body).json["reason"] == "NoDiskImage"
+
+
+def test_an_export_is_a_medium_of_who_ordered_it(ana: Api, rows: Rows) -> None:
+    desktop = rows.desktop("ana")
+    body = {"kind": "export", "args": {"format": "ova"}}
+    task = ana("POST", path_of(desktop), body).json
+    medium = rows.get(task["args"]["medium"], "media")
+    assert (medium["kind"], medium["user"]) == ("disk", "ana")
+    assert medium["source"] == {"task": task["id"]}
+    assert medium["name"] == f"{desktop['name']} (ova)"
+    assert not any(medium["allowed"].values())
+    assert check_media(medium) is None
+    assert not isinstance(read_order(rows.get(task["id"], "tasks")), RowProblem)
+    refused = ana("POST", path_of(desktop), {"kind": "export", "args": {"format": "iso; id"}})
+    assert (refused.status_code, refused.json["field"]) == (422, "args.format")
+    assert rows.count("media") == 1

@@ -299,3 +299,10 @@ class NewTask(Body):
         "export",
     ]
     args: dict[str, Any] = {}
+
+
+class NewImport(Body):
+    """A desktop or template to be made of a disk image."""
+
+    kind: Literal["import"]
+    args: dict[str, Any]

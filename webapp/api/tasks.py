@@ -9,7 +9,7 @@ from flask import url_for
 from db.states import TaskKind
 from webapp.api.answers import Task, Tasks
 from webapp.api.operations import Reply, operation
-from webapp.api.requests import NewTask
+from webapp.api.requests import NewImport, NewTask
 from webapp.auth.permissions import Person
 from webapp.services import tasks
 
@@ -73,6 +73,23 @@ def order_of_desktop(user: Person, desktop_id: str, body: NewTask) -> Reply:
 def order_of_template(user: Person, template_id: str, body: NewTask) -> Reply:
     """What would break the desktops built upon it is refused."""
     return _accepted(tasks.order_of_template(user, template_id, TaskKind(body.kind), body.args))
+
+
+@operation(
+    "POST",
+    "/media/<media_id>/tasks",
+    tag="Tasks",
+    summary="Make a desktop or template of a disk image",
+    body=NewImport,
+    answer=Task,
+    status=202,
+    refusals=(403, 409),
+)
+def import_medium(user: Person, media_id: str, body: NewImport) -> Reply:
+    """Of qcow2, raw, VMDK, VDI or OVA. `args`: `name`, and `kind` (desktop or template),
+    `firmware`, `vcpus`, `memory_mib`. The answer's `args.into` is the id of what is made.
+    """
+    return _accepted(tasks.import_medium(user, media_id, body.args))
 
 
 def _accepted(made: dict[str, Any]) -> Reply:

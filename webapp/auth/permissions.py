@@ -130,6 +130,14 @@ def can_order(person: Person, row: Mapping[str, Any], kind: TaskKind) -> bool:
     return person.is_admin or (owns and kind in OWNERS_TASKS)
 
 
+def can_import(person: Person, medium: Mapping[str, Any]) -> bool:
+    """Whether this person may make a desktop of this disk image: it is theirs, and their role may
+    bring in systems of its own.
+    """
+    owns = bool(person.id) and medium.get("user") == person.id
+    return person.is_admin or (owns and person.role in ("advanced", "manager"))
+
+
 def tasks_for(person: Person, row: Mapping[str, Any]) -> frozenset[TaskKind]:
     """The work on disks that may be ordered for a domain: its buttons."""
     return frozenset(kind for kind in TARGETS_DOMAIN if can_order(person, row, kind))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -21,6 +21,7 @@ from db.taskcheck import read_args
 from webapp import payloads
 from webapp.auth.permissions import (
     Person,
+    can_import,
     can_order,
     can_order_of_task,
     can_see_task,
@@ -30,9 +31,11 @@ from webapp.auth.permissions import (
 from webapp.errors import Problem, invalid, not_found
 from webapp.extensions import database
 from webapp.payloads_tasks import newest_first, task
-from webapp.services import audit, desktops
+from webapp.services import audit, desktops, made_by_tasks
+from webapp.services.made_by_tasks import CopyWish, ExportWish, ImportWish
 from webapp.tidy import as_mapping, as_mappings, as_text, tidy_domain
 
+W = TypeVar("W", CopyWish, ImportWish, ExportWish)
 Payload = dict[str, Any]
 Row = dict[str, Any]
 
@@ -112,6 +115,19 @@ def order_of_template(
     return _order(user, _find_template(user, template_id), kind, args)
 
 
+def import_medium(user: Person, media_id: str, args: Mapping[str, Any]) -> Payload:
+    """Make a desktop or template of a disk image."""
+    row = queries.get_row(database(), "media", media_id) if is_uuid(media_id) else None
+    if row is None or not can_import(user, row):
+        raise not_found("medium")
+    if row.get("kind") != "disk":
+        raise Conflict("NoDiskImage", "Only a disk image can be made a desktop of.")
+    wish = _read_wish(ImportWish, args)
+    task_id = str(uuid.uuid4())
+    into = made_by_tasks.add_import(user, row, task_id, wish)
+    return _write(user, "media", row, task_id, TaskKind.IMPORT, {"into": into})
+
+
 def cancel(user: Person, task_id: str) -> Payload:
     """Asking again, or after it has ended, changes nothing."""
     row = _find(user, task_id)
@@ -130,20 +146,41 @@ def _order(user: Person, target: Row, kind: TaskKind, args: Mapping[str, Any]) -
             403, "NotAllowed", "You may not order this. Ask who owns it, or an administrator."
         )
     _require_possible(target, kind)
+    task_id = str(uuid.uuid4())
+    if kind is TaskKind.DUPLICATE:
+        wish = _read_wish(CopyWish, args)
+        judged = {"into": made_by_tasks.add_copy(user, target, task_id, wish)}
+    elif kind is TaskKind.EXPORT:
+        asked = _read_wish(ExportWish, args)
+        judged = asked.model_dump(exclude={"name"}, exclude_none=True)
+        judged["medium"] = made_by_tasks.add_export(user, target, task_id, asked)
+    else:
+        judged = _judge(user, kind, args)
+    return _write(user, "domain", target, task_id, kind, judged)
+
+
+def _write(
+    user: Person, noun: str, target: Row, task_id: str, kind: TaskKind, args: dict[str, Any]
+) -> Payload:
     row = {
-        "id": str(uuid.uuid4()),
+        "id": task_id,
         "kind": kind.value,
         "target": target["id"],
         "name": as_text(target.get("name")) or "",
         "user": user.id,
         "owner": as_text(target.get("user")) or "",
-        "args": _judge(user, kind, args),
+        "args": args,
     }
     made = desired.create_task(database(), row, user.actor)
-    audit.record(
-        user.actor, f"task.{kind.value}", f"domain/{target['id']}", task=made["id"], **row["args"]
-    )
+    audit.record(user.actor, f"task.{kind.value}", f"{noun}/{target['id']}", task=task_id, **args)
     return task(made, user)
+
+
+def _read_wish(model: type[W], args: Mapping[str, Any]) -> W:
+    try:
+        return model.model_validate(dict(args))
+    except ValidationError as error:
+        raise invalid(error, "args") from error
 
 
 def _judge(user: Person, kind: TaskKind, args: Mapping[str, Any]) -> dict[str, Any]:

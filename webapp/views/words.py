@@ -106,6 +106,8 @@ WORDS: dict[str, dict[str, str]] = {
         "resize": "Making it larger",
         "copy": "Copying",
         "compare": "Comparing",
+        "unpack": "Unpacking",
+        "pack": "Packing",
         "check": "Checking",
         "repair": "Repairing",
     },

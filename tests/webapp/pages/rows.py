@@ -295,6 +295,13 @@ def history(desktop_id: str) -> list[Row]:
     ]
 
 
+TASK_ARGS: dict[str, Row] = {
+    "resize": {"size_gib": 40},
+    "move": {"path": "/isard/groups"},
+    "convert": {"compress": True},
+}
+
+
 def task(kind: str, target: Row, state: str, **observed: Any) -> Row:
     """An order on a desktop's or template's disks, as the engine shows it."""
     running = {
@@ -321,7 +328,7 @@ def task(kind: str, target: Row, state: str, **observed: Any) -> Row:
         "name": target["name"],
         "user": "root",
         "owner": target["user"],
-        "args": {},
+        "args": TASK_ARGS.get(kind, {}),
         "created_at": NOW,
         "desired": {"state": "done", "at": NOW},
         "observed": {"state": state, "at": NOW, "started_at": NOW, **seen, **observed},

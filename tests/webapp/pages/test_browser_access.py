@@ -47,7 +47,13 @@ def furnish(site: Site) -> dict[str, str]:
     loops = {"watcher": {"age_s": 0.2, "restarts": 1, "healthy": True}}
     site.insert("engine", {"id": "ticks", "holder": "a", "loops": loops})
     office = rows.template("Office and more")
-    site.insert("domains", office)
+    path = f"/isard/groups/{desktops[1]['id']}/disk0.qcow2"
+    backing = f"/isard/templates/{office['id']}/disk0.qcow2"
+    desktops[1]["observed"]["disks"] = [
+        {"id": "disk0", "size": 42949672960, "path": path, "backing": backing},
+        {"id": "data", "size": 1073741824, "path": path.replace("disk0", "data")},
+    ]
+    site.insert("domains", office, desktops[1])
     site.insert("tasks", *rows.every_task(desktops[1]), rows.task("resize", office, "running"))
     failed = next(row for row in desktops if "failure" in row["observed"])
     running = next(row for row in desktops if row["observed"]["state"] == "started")

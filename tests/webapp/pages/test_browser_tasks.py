@@ -35,7 +35,7 @@ def test_work_is_ordered_followed_and_cancelled(site: Site) -> None:
     page.get_by_role("button", name="Make larger").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("button", name="Make it larger").click()
-    expect(dialog.locator(".field-error")).to_contain_text("Field required")
+    expect(dialog.locator(".field-error")).to_contain_text("size_gib")
     dialog.get_by_label("New size in GiB").fill("40")
     dialog.get_by_role("button", name="Make it larger").click()
     expect(dialog).to_be_hidden()
@@ -64,10 +64,21 @@ def test_a_user_sees_what_is_hers_to_order_and_an_administrator_more(site: Site)
     site.insert("domains", desktop)
     path = f"/desktops/{desktop['id']}/disks"
     works = visit(site, path).locator(".work h3")
-    expect(works).to_have_text(["Make larger", "Check", "Free space", "Make independent"])
+    expect(works).to_have_text(
+        ["Make larger", "Check", "Free space", "Make independent", "Duplicate", "Export"]
+    )
     page = visit(site, path, "root")
     expect(page.locator(".work h3")).to_have_text(
-        ["Make larger", "Check", "Free space", "Make independent", "Rewrite", "Move"]
+        [
+            "Make larger",
+            "Check",
+            "Free space",
+            "Make independent",
+            "Duplicate",
+            "Export",
+            "Rewrite",
+            "Move",
+        ]
     )
     page.get_by_role("button", name="Rewrite").click()
     page.get_by_role("dialog").get_by_role("button", name="Rewrite").click()
