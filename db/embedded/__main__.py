@@ -11,6 +11,7 @@ import argparse
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -28,6 +29,8 @@ def main() -> int:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     sys.setrecursionlimit(20_000)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # one descriptor per connection
     password = os.environ.pop("ISARD_DB_PASSWORD", "") or None
     try:
         lock = claim_folder(options.data)

@@ -1,0 +1,51 @@
+"""A thousand feeds and thousands of connections on one server: how fast, and in what memory.
+
+The figures are in docs/performance.md and come from `python -m tests.bench.feeds`. Here the best of
+several rounds is held to the bounds, because the machine is shared with other work.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.bench import feeds
+from tests.db.embedded.conftest import r
+from tests.db.embedded.wire_client import V1_0, WireClient
+from tests.servers import EmbeddedServer
+
+MOST_MS = 250
+MOST_MIB = 400
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """A server with 10,000 rows."""
+    feeds.allow_descriptors()
+    server = EmbeddedServer(tmp_path_factory.mktemp("feeds") / "reql")
+    server.start()
+    feeds.fill(server, 10_000)
+    yield server
+    server.stop()
+
+
+def test_a_write_reaches_a_thousand_feeds_in_a_quarter_of_a_second(filled: EmbeddedServer) -> None:
+    figures = feeds.measure(filled, "a filter", feeds=1000, rounds=10)
+    assert min(figures.milliseconds) < MOST_MS
+    assert figures.server_mib < MOST_MIB
+
+
+def test_thousands_of_idle_connections_cost_little(filled: EmbeddedServer) -> None:
+    before = feeds.resident_mib(filled.pid)
+    idle = [WireClient(filled.port) for _ in range(3000)]
+    for client in idle[::2]:  # half of them in the middle of the handshake
+        client.send(struct.pack("<I", V1_0))
+    connection = r.connect(port=filled.port, timeout=60)
+    assert r.table("rows").count().run(connection) == 10_000
+    assert feeds.resident_mib(filled.pid) - before < 100
+    for client in idle:
+        client.socket.close()
+    assert r.table("rows").get("d000002")["name"].run(connection) == "Desktop 2"
