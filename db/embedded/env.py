@@ -83,6 +83,11 @@ class Env:
         if self.ticks < 0:
             self._look()
 
+    def tick_for_tables(self) -> None:
+        """As `tick`, for work whose memory belongs to a table and not to the query."""
+        self.resident = 0
+        self.tick()
+
     def _look(self) -> None:
         self.ticks = TICKS_PER_LOOK
         if self._server is None:

@@ -27,6 +27,7 @@ class Index:
         self.multi = bool(config.get("multi"))
         self.ready = True
         self.buckets: dict[bytes, dict[bytes, int]] = {}
+        self.waiting: set[bytes] = set()  # while it is built: documents it does not have yet
         self._sorted: SortedList | None = None
         self._env = Env()
         self.value_of = compile_query(config["function"]).run([self._env]).unary
@@ -51,6 +52,15 @@ class Index:
         if key[0] not in INDEXABLE or (key[0] == 0x10 and not all_indexable(value)):
             return None
         return key
+
+    def change(self, key: bytes, old: Datum, new: Datum) -> None:
+        """Follow a change of a document."""
+        if self.waiting and key in self.waiting:
+            self.waiting.discard(key)
+        elif old is not None:
+            self.discard(key, old)
+        if new is not None:
+            self.add(key, new)
 
     def add(self, key: bytes, document: Datum) -> None:
         for value in self.keys_of(document):

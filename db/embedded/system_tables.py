@@ -18,6 +18,7 @@ from db.embedded.errors import OpFailedError, QueryLogicError
 from db.embedded.handshake import SERVER_VERSION
 from db.embedded.names import check_name
 from db.embedded.permissions import ADMIN, grants, set_grant
+from db.embedded.printing import show_term
 from db.embedded.system import Rows, Write
 from db.embedded.table import Table
 
@@ -79,8 +80,12 @@ def table_config_row(server: Server, form: str, table: Table) -> Row:
             for _ in range(table.config.get("shards", 1))
         ],
         "write_acks": table.config.get("write_acks", "majority"),
-        "write_hook": None if hook is None else {"query": "setWriteHook(…)"},
+        "write_hook": None if hook is None else {"query": hook_text(hook)},
     }
+
+
+def hook_text(hook: dict[str, Any]) -> str:
+    return f"setWriteHook({show_term(hook['function'])})"
 
 
 def table_config(server: Server, form: str) -> list[Row]:
@@ -314,7 +319,7 @@ def jobs(server: Server, form: str) -> list[Row]:
             "info": {
                 "client_address": connection.peer[0],
                 "client_port": connection.peer[1],
-                "query": "",
+                "query": show_term(query.term),
                 "user": connection.session.user,
             },
             "servers": [server_name(server, form)],

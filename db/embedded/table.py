@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sortedcontainers import SortedList
@@ -44,6 +45,7 @@ class Table:
         self.number: int = config["number"]
         self.documents: dict[bytes, Datum] = {}
         self.indexes: dict[str, Index] = {}
+        self._building: dict[str, Index] = {}
         self.followers: dict[Follower, None] = {}
         self.key_followers: dict[bytes, dict[Follower, None]] = {}
         self._sorted: SortedList | None = None
@@ -72,14 +74,39 @@ class Table:
         for name, settings in config["indexes"].items():
             known = self.indexes.get(name)
             if known is None or known.config != settings:
-                self.indexes[name] = Index(name, settings)
-                self._fill(self.indexes[name])
+                self.indexes[name] = self._built(name, settings)
         hook = config.get("write_hook")
         self.write_hook = _write_hook(hook["function"]) if hook else None
 
-    def _fill(self, index: Index) -> None:
+    def _built(self, name: str, settings: dict[str, Any]) -> Index:
+        """The index that `build_index` has made, or where nobody waits, one made now."""
+        built = self._building.get(name)
+        if built is not None and built.config == settings and not built.waiting:
+            del self._building[name]
+            return built
+        index = Index(name, settings)
         for key, document in self.documents.items():
             index.add(key, document)
+        return index
+
+    @contextmanager
+    def build_index(
+        self, name: str, settings: dict[str, Any], tick: Callable[[], None]
+    ) -> Iterator[None]:
+        """Make an index while others go on; inside the `with`, `configure` takes it over."""
+        if name in self._building:
+            raise OpFailedError(f"Index `{name}` is being made on table `{self.full_name}`.")
+        index = self._building[name] = Index(name, settings)
+        index.waiting.update(self.documents)
+        try:
+            for key in list(index.waiting):
+                tick()
+                if key in index.waiting:
+                    index.waiting.discard(key)
+                    index.add(key, self.documents[key])
+            yield
+        finally:
+            self._building.pop(name, None)
 
     # --- reading --------------------------------------------------------------------------
 
@@ -181,10 +208,9 @@ class Table:
             if old is None and self._sorted is not None:
                 self._sorted.add(key)
         for index in self.indexes.values():
-            if old is not None:
-                index.discard(key, old)
-            if new is not None:
-                index.add(key, new)
+            index.change(key, old, new)
+        for index in self._building.values():
+            index.change(key, old, new)
 
     def restore(self, key: bytes, value: Datum) -> None:
         self._place(key, self.documents.get(key), value)

@@ -101,6 +101,7 @@ def test_a_narrowed_feed_carries_what_was_chosen(database: Database) -> None:
         follower.stop()
 
 
+@pytest.mark.embedded_only("kills the server")
 def test_what_changed_while_the_server_was_dead_is_seen_after_it(
     own_database: Database, server: EmbeddedServer
 ) -> None:

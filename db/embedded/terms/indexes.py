@@ -18,8 +18,10 @@ from db.embedded.freezing import freeze_function, mentions
 from db.embedded.names import refuse_system
 from db.embedded.nodes import Call, Closure, Frame
 from db.embedded.permissions import check_config
+from db.embedded.printing import show_term
 from db.embedded.registry import special, term
 from db.embedded.sequences import Function, Selection
+from db.embedded.system_tables import hook_text
 from db.embedded.table import Table, index_missing
 from db.embedded.values import as_bool, as_function, as_string, as_table
 
@@ -73,7 +75,9 @@ def index_create(call: Call) -> Closure:
         refuse_system(table.database, "you can't create secondary indexes on the tables in it")
         if name in table.indexes:
             raise OpFailedError(f"Index `{name}` already exists on table `{table.full_name}`.")
-        _configure(env, table, {**table.config["indexes"], name: settings})
+        with table.build_index(name, settings, env.tick_for_tables):
+            _check_still_there(env, table)
+            _configure(env, table, {**table.config["indexes"], name: settings})
         return {"created": 1}
 
     return run
@@ -95,6 +99,12 @@ def _index_settings(call: Call, frame: Frame) -> dict[str, Any]:
             "Could not prove function deterministic.  Index functions must be deterministic."
         )
     return {"function": freeze_function(call.raw[2], call.scope, frame), "multi": False}
+
+
+def _check_still_there(env: Env, table: Table) -> None:
+    """Others went on while the index was made."""
+    if env.catalog.tables_by_id.get(table.id) is not table:
+        raise OpFailedError(f"Table `{table.full_name}` does not exist.")
 
 
 def _check_not_primary(table: Table, name: str) -> None:
@@ -162,7 +172,7 @@ def _describe(table: Table, name: str) -> dict[str, Datum]:
         "index": name,
         "multi": settings["multi"],
         "outdated": False,
-        "query": f"indexCreate('{name}', function(row) {{ … }}{extra})",
+        "query": f"indexCreate('{name}', {show_term(settings['function'])}{extra})",
         "ready": True,
     }
 
@@ -229,5 +239,5 @@ def get_write_hook(env: Env, selection: Selection) -> Datum:
         return None
     return {
         "function": _opaque(_HOOK_BLOB, hook),
-        "query": "setWriteHook(function(context, old_val, new_val) { … })",
+        "query": hook_text(hook),
     }

@@ -13,6 +13,8 @@ from rethinkdb.errors import ReqlDriverError, ReqlError, ReqlResourceLimitError
 from tests.db.embedded.conftest import r
 from tests.servers import EmbeddedServer, wait_until
 
+pytestmark = pytest.mark.embedded_only("bounds that RethinkDB does not have")
+
 LONG_S = 2.0  # what an answer may take on a noisy machine, far below what a blocked server takes
 
 
@@ -85,3 +87,30 @@ def test_an_index_function_that_runs_for_ever_leaves_the_document_out(connection
 def test_an_option_that_is_a_long_query_ends(connection: Any) -> None:
     with pytest.raises(ReqlResourceLimitError, match="takes too long"):
         r.expr(1).run(connection, array_limit=r.range(10**12).count())
+
+
+def test_an_index_is_made_while_others_write(embedded: EmbeddedServer, connection: Any) -> None:
+    rows, busy = 30_000, r.connect(port=embedded.port)
+    table = r.table("big")
+    r.table_create("big", durability="soft").run(connection)
+    table.insert(r.range(rows).map(lambda i: {"id": i, "n": i})).run(connection)
+    maker = threading.Thread(
+        target=lambda: table.index_create("n", lambda row: row["n"]).run(busy), daemon=True
+    )
+    maker.start()
+    slowest, turn = 0.0, 0
+    while maker.is_alive() or turn < 30:
+        began = time.monotonic()
+        key = turn * 997 % rows
+        table.get(key).update({"n": -turn}).run(connection)
+        table.get(key + 1).delete().run(connection)
+        table.insert({"id": rows + turn, "n": -turn}).run(connection)
+        slowest = max(slowest, time.monotonic() - began)
+        turn += 1
+    assert slowest < LONG_S
+    by_scan = table.group("n").count().ungroup().count().run(connection)
+    assert table.distinct(index="n").count().run(connection) == by_scan
+    assert table.order_by(index="n").count().run(connection) == table.count().run(connection)
+    assert table.get_all(0, index="n").count().run(connection) == table.filter(
+        {"n": 0}
+    ).count().run(connection)

@@ -9,6 +9,8 @@ from db.embedded.errors import NonExistenceError, QueryLogicError, ResourceLimit
 from db.embedded.registry import TERMS
 from tests.db.embedded.inprocess import evaluate, evaluate_term, r
 
+pytestmark = pytest.mark.embedded_only("evaluates in this process, at bounds of its own")
+
 
 def test_left_out_terms_say_their_name_and_why() -> None:
     with pytest.raises(QueryLogicError) as told:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import cmp_to_key
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rethinkdb import RethinkDB
@@ -29,6 +30,8 @@ from db.embedded.errors import ReqlError
 from db.embedded.instants import from_iso8601, instant, to_iso8601
 from db.embedded.registry import TERMS
 from tests.db.embedded.inprocess import evaluate, evaluate_term
+
+pytestmark = pytest.mark.embedded_only("evaluates in this process, thousands of queries")
 
 r = RethinkDB()
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,6 +15,8 @@ from tests.bench import feeds
 from tests.db.embedded.conftest import r
 from tests.db.embedded.wire_client import V1_0, WireClient
 from tests.servers import EmbeddedServer
+
+pytestmark = pytest.mark.embedded_only("measures this server")
 
 MOST_MS = 250
 MOST_MIB = 400

@@ -13,6 +13,8 @@ from tests.db.embedded.conftest import r
 from tests.db.embedded.wire_client import V1_0, WireClient
 from tests.servers import EmbeddedServer, wait_until
 
+pytestmark = pytest.mark.embedded_only("a server whose connections and jobs nobody else uses")
+
 START, CONTINUE, STOP, NOREPLY_WAIT, SERVER_INFO = 1, 2, 3, 4, 5
 ATOM, SEQUENCE, PARTIAL, WAIT_COMPLETE, INFO = 1, 2, 3, 4, 5
 CLIENT_ERROR, COMPILE_ERROR, RUNTIME_ERROR = 16, 17, 18

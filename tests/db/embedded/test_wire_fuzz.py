@@ -16,6 +16,8 @@ from tests.db.embedded.conftest import r
 from tests.db.embedded.wire_client import V1_0, WireClient
 from tests.servers import EmbeddedServer
 
+pytestmark = pytest.mark.embedded_only("sends what no server but a test's own should be sent")
+
 START, STOP, NOREPLY_WAIT, SERVER_INFO = 1, 3, 4, 5
 PARTIAL, CLIENT_ERROR, INTERNAL = 3, 16, 1000000
 KINDS = {1, 2, 3, 4, 5, 16, 17, 18}
