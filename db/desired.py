@@ -142,6 +142,18 @@ def use_ticket(database: Database, media_id: str, nonce: str) -> bool:
     return bool(answer["replaced"])
 
 
+def put_config(database: Database, row: dict[str, Any]) -> None:
+    """Replace a row of table `config` that webapp writes."""
+    if row["id"] in ("schema", "installation"):
+        raise ValueError(f"{row['id']!r} is not a row of settings")
+    database.run(r.table("config").insert(row, conflict="replace", durability="hard"))
+
+
+def put_profile(database: Database, row: dict[str, Any]) -> None:
+    """Make or replace a system profile."""
+    database.run(r.table("os_profiles").insert(row, conflict="replace", durability="hard"))
+
+
 def create_hypervisor(database: Database, row: dict[str, Any], by: str) -> dict[str, Any]:
     document = {
         **row,

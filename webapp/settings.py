@@ -35,6 +35,12 @@ class WebSettings:
     upload_url: str = ""
     """Where disk hosts reach this webapp to fetch what browsers have uploaded."""
     upload_max_bytes: int = 64 * 1024**3
+    catalogue_ca: Path | None = None
+    """Certificates of the authorities a catalogue's server may be vouched for by; None: the
+    system's.
+    """
+    catalogue_http: bool = False
+    """A catalogue may come unencrypted from this very machine."""
     body_max_bytes: int = 64 * 1024
     session_idle_s: int = 12 * 3600
     token_life_s: int = 30 * 24 * 3600
@@ -68,6 +74,8 @@ class WebSettings:
             trusted_proxies=_read_count(env, "ISARD_TRUSTED_PROXIES"),
             viewer_path=_read_path(env, "ISARD_VIEWER_PATH"),
             upload_url=_read_upload_url(env, kernel),
+            catalogue_ca=_read_file(env, "ISARD_CATALOGUE_CA"),
+            catalogue_http=_read_count(env, "ISARD_CATALOGUE_HTTP", 0, 1) == 1,
             upload_max_bytes=_read_count(env, "ISARD_UPLOAD_MAX_GIB", 64, 65536) * 1024**3,
             metrics_from=_read_networks(env, "ISARD_METRICS_FROM"),
         )
@@ -102,6 +110,16 @@ def _read_upload_url(env: Mapping[str, str], kernel: Settings) -> str:
     if found.scheme not in ("http", "https") or found.query:
         raise SettingsError(f"ISARD_UPLOAD_URL must be like http://webapp:8080, not {text!r}.")
     return found.shown.rstrip("/")
+
+
+def _read_file(env: Mapping[str, str], name: str) -> Path | None:
+    text = env.get(name)
+    if not text:
+        return None
+    path = Path(text)
+    if not path.is_file():
+        raise SettingsError(f"{name}: there is no file {text}.")
+    return path
 
 
 def _read_path(env: Mapping[str, str], name: str) -> str:

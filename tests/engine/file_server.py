@@ -7,6 +7,7 @@ catalogue.
 from __future__ import annotations
 
 import re
+import ssl
 import threading
 import time
 from dataclasses import dataclass, field
@@ -36,13 +37,15 @@ class Behaviour:
 
 
 class FileServer:
-    def __init__(self) -> None:
+    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
         self.paths: dict[str, Behaviour] = {}
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.sending = 0
         self._closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
 
     def __enter__(self) -> FileServer:
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()

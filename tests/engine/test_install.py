@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import sys
 import tempfile
@@ -13,6 +15,7 @@ import pytest
 import requests
 
 from db.connection import r
+from tests.engine.file_server import FileServer
 from tests.engine.world import World
 from tests.lab import tiny_guest
 from tests.lab.iso import make_iso
@@ -29,7 +32,8 @@ class Site:
         self.world = world
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        environment = {**world.environment, "ISARD_WEB_PORT": str(port)}
+        more = {"ISARD_WEB_PORT": str(port), "ISARD_CATALOGUE_HTTP": "1"}
+        environment = {**world.environment, **more}
         log = world.folder / "webapp.log"
         self.webapp = ManagedProcess([sys.executable, "-m", "webapp"], log, environment)
         self.session = requests.Session()
@@ -245,3 +249,38 @@ def test_windows_hardware_comes_up_with_firmware_and_tpm(site: Site) -> None:
     site.world.wait_gone(desktop)
     left = [path for path in site.world.disk_files() if desktop in str(path)]
     assert left == []
+
+
+def test_an_entry_of_a_catalogue_is_downloaded_verified_and_started(
+    site: Site, tmp_path: Path
+) -> None:
+    image = tiny_guest.build(tmp_path / "tiny.qcow2").read_bytes()
+    allow = {"id": "downloads", "allow": ["127.0.0.0/8"]}
+    site.world.database.run(r.table("config").insert(allow, conflict="replace"))
+    with FileServer() as server:
+        entry = {
+            **{"id": "tiny", "kind": "disk", "name": "Tiny", "version": "2", "size": len(image)},
+            **{"url": server.url("/tiny.qcow2", content=image)},
+            **{"sha256": hashlib.sha256(image).hexdigest()},
+        }
+        document = json.dumps({"format": 1, "entries": [entry]}).encode()
+        url = server.url("/catalogue.json", content=document)
+        (offered,) = site.call("PUT", "/updates", {"url": url})["entries"]
+        assert offered["state"] == "new"
+        media_id = site.call("POST", "/updates/entries/tiny")["media"]
+        site.world.wait_until(
+            lambda: site.call("GET", "/updates")["entries"][0]["state"] == "downloaded",
+            "it is downloaded",
+            60,
+        )
+    observed = site.call("GET", f"/media/{media_id}")["observed"]
+    assert observed["sha256"] == entry["sha256"]
+    made = site.call(
+        "POST", "/desktops", {"name": "From afar", "origin": {"media": media_id}, "spec": SYSTEM}
+    )
+    site.wait_condition(made["id"], "stopped")
+    site.wish(made["id"], "started")
+    site.wait_condition(made["id"], "started")
+    disk = site.world.disk_of(made["id"])
+    site.world.wait_until(lambda: boots_of(disk) == 1, "it starts", 60)
+    site.wish(made["id"], "stopped", force=True)

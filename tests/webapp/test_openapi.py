@@ -118,6 +118,10 @@ def test_every_answer_is_of_its_declared_shape(
         "delete_template_tree": alone,
         "import_medium": {"media_id": image["id"]},
     }
+    entry = {"id": "haiku", "kind": "os_profile", "name": "Haiku", "version": "1"}
+    offered = [{**entry, "profile": {"spec": {}}}]
+    rows.put("config", {"id": "updates", "url": "https://127.0.0.1:1/c", "entries": offered})
+    values["entry_id"] = "haiku"
     values["media_id"] = rows.medium(who, source={"upload": True, "size": 4})["id"]
     rows.put("interfaces", {"id": "spare"})
     values |= {"pool_id": "spare", "network_id": "spare"}
@@ -141,10 +145,12 @@ def test_every_answer_is_of_its_declared_shape(
         "add_pool": {"id": "new"},
         "change_pool": {"balancer": "weighted"},
         "remove_orphan": {"id": "host-a/x"},
+        "set_catalogue": {"url": ""},
         "add_medium": {"name": "x", "source": {"url": "http://h.example/x.iso"}},
         "change_medium": {"description": "z"},
     }
     late = (
+        "set_catalogue",
         "delete_desktop",
         "delete_hypervisor",
         "delete_medium",

@@ -25,6 +25,7 @@ from webapp.api import (
     stats,
     tasks,
     templates,
+    updates,
 )
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "stats",
     "tasks",
     "templates",
+    "updates",
 ]
 
 

@@ -22,6 +22,7 @@ from webapp.views import (
     system,
     tasks,
     templates,
+    updates,
 )
 from webapp.views.bindings import Bindings
 from webapp.views.pages import blueprint
@@ -41,6 +42,7 @@ __all__ = [
     "system",
     "tasks",
     "templates",
+    "updates",
 ]
 
 

@@ -207,6 +207,19 @@ WORDS: dict[str, dict[str, str]] = {
         "failed": "Failed",
         "deleting": "Being deleted",
     },
+    "entry_state": {
+        "new": "New",
+        "available": "Available",
+        "downloading": "Downloading",
+        "downloaded": "Downloaded",
+        "failed": "Failed",
+    },
+    "entry_kind": {
+        "iso": "ISO image",
+        "floppy": "Floppy image",
+        "disk": "Disk image",
+        "os_profile": "System profile",
+    },
     "media_kind": {
         "iso": "ISO image",
         "floppy": "Floppy image",
@@ -253,6 +266,7 @@ WORDS: dict[str, dict[str, str]] = {
         "drive_empty": "Empty",
         "drive_unknown": "An image that is not shared with you",
         "drive_remove": "Take drive {number} out",
+        "catalogue_read": "The catalogue is read.",
         "pick_medium": "Choose a medium first.",
         "as_image": "as the image",
         "pick_file": "Choose a file first.",

@@ -174,6 +174,7 @@ def served(
         "ISARD_DB_HOST": reql_address[0],
         "ISARD_DB_PORT": str(reql_address[1]),
         "ISARD_DB_NAME": "test_" + uuid.uuid4().hex[:12],
+        "ISARD_CATALOGUE_HTTP": "1",
         "ISARD_WEB_PORT": str(free_port()),
         "ISARD_VIEWER_PORT": str(free_port()),
     }
@@ -201,6 +202,7 @@ def site(served: Site) -> Iterator[Site]:
     """The served site, without anything of the test before."""
     for table in TABLES:
         served.run(r.table(table).delete())
+    served.run(r.table("config").get("updates").delete())
     for table in ("hypervisors_pools", "interfaces"):
         served.run(r.table(table).filter(r.row["id"].ne("default")).delete())
     if not served.process.is_running():

@@ -25,7 +25,7 @@ CHECK = """async (rules) => {
 }"""
 OVER_THE_EDGE = """() => [...document.querySelectorAll("body *")]
   .filter((e) => e.getBoundingClientRect().right > innerWidth + 1 && e.checkVisibility())
-  .filter((e) => !e.closest(".chips, .table-frame, .unseen"))
+  .filter((e) => !e.closest(".chips, .places, .table-frame, .unseen"))
   .map((e) => `${e.localName}.${e.className}`)"""
 
 
@@ -70,6 +70,7 @@ def furnish(site: Site) -> dict[str, str]:
         "template": f"/templates/{office['id']}",
         "account": "/account",
         "media": "/media",
+        "updates": "/admin/updates",
         "hypervisors": "/admin/hypervisors",
         "hypervisor": "/admin/hypervisors/hyper-2",
         "pools": "/admin/pools",

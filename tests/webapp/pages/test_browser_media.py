@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from db import upload_tickets
 from db.connection import r
 from db.media_states import MediaCondition
 from db.states import Condition
+from tests.engine.file_server import FileServer
 from tests.servers import wait_until
 from tests.webapp.pages import media_rows, rows
 from tests.webapp.pages.conftest import Site, wait_live
@@ -216,3 +218,39 @@ def test_what_is_in_the_drives_is_changed_on_the_desktops_page(site: Site) -> No
     expect(page.get_by_text("A new drive is there after the next start.")).to_be_visible()
     page.get_by_role("button", name="Take drive 2 out").click()
     wait_until(lambda: drives() == [None], 20, "the drive is gone")
+
+
+def test_an_entry_of_a_catalogue_is_downloaded_with_one_click(site: Site) -> None:
+    page = site.log_in("root")
+    site.open(page, "/admin/updates")
+    wait_live(page)
+    expect(page.get_by_role("heading", name="No catalogue yet")).to_be_visible()
+    with FileServer() as server:
+        entry = {
+            **{"id": "tiny", "kind": "disk", "name": "Tiny", "version": "1.0", "size": 5 << 20},
+            **{"url": "https://images.example.org/tiny.qcow2", "sha256": "a" * 64},
+        }
+        document = json.dumps({"format": 1, "entries": [entry]}).encode()
+        url = server.url("/c.json", content=document)
+        page.get_by_role("button", name="Set the address").click()
+        page.locator("#catalogue-url").fill("http://h.example/c.json")
+        page.get_by_role("button", name="Save").click()
+        expect(page.locator("#catalogue-url-error")).to_contain_text("https only")
+        page.locator("#catalogue-url").fill(url)
+        page.get_by_role("button", name="Save").click()
+        found = card(page, "Tiny")
+        expect(found).to_contain_text("New")
+        expect(found).to_contain_text("5 MiB")
+        page.get_by_role("button", name="Check now").click()
+        expect(page.get_by_text("The catalogue is read.")).to_be_visible()
+    found.get_by_role("button", name="Download Tiny 1.0").click()
+    expect(found.locator(".badge")).to_have_text("Downloading")
+    (row,) = site.run(r.table("media").coerce_to("array"))
+    assert row["catalogue"] == {"id": "tiny", "version": "1.0"}
+    seen = {"state": "available", "size": 5 << 20, "for": row["desired"]}
+    site.run(r.table("media").get(row["id"]).update({"observed": r.literal(seen)}))
+    expect(found.locator(".badge")).to_have_text("Downloaded")
+    # The server is gone: what was read stays, and why it cannot be read again is said.
+    page.get_by_role("button", name="Check now").click()
+    expect(page.get_by_text("The catalogue could not be read")).to_be_visible()
+    expect(found.locator(".badge")).to_have_text("Downloaded")

@@ -9,3 +9,8 @@ installTheme();
 installMenus();
 installDialogs();
 localiseTimes();
+
+// On a narrow screen the places are a bar that scrolls: the one we are at is brought into sight.
+const bar = document.querySelector(".places");
+const here = bar?.querySelector('[aria-current="page"]');
+if (here) bar.scrollLeft = here.offsetLeft - (bar.clientWidth - here.offsetWidth) / 2;
