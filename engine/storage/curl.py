@@ -90,7 +90,8 @@ def parse_head(text: str) -> Head:
     return Head(
         status=status,
         location=fields.get("location") or None,
-        size=int(size) if size.isdigit() else None,
+        # Some say nothing by saying 0.
+        size=int(size) or None if size.isdigit() else None,
         resumable=bool(whole) or fields.get("accept-ranges", "").lower() == "bytes",
         version=f"{fields.get('etag', '')} {fields.get('last-modified', '')}".strip(),
     )

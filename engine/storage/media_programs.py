@@ -82,7 +82,11 @@ if [ "$size" -lt 0 ] || [ ! -f "$part" ] || [ "$(size_of "$part")" -lt "$size" ]
   done
   wait "$job"
   status=$?
-  if [ "$status" = 33 ]; then rm -f -- "$part"; exit 91; fi
+  # 22: where no size was told, all of it may be here already and nothing left to send.
+  if [ "$status" = 33 ] || { [ "$status" = 22 ] && [ "$size" -lt 0 ] && [ -s "$part" ]; }; then
+    rm -f -- "$part"
+    exit 91
+  fi
   if [ "$status" != 0 ]; then printf 'curl %s\\n' "$status"; exit 90; fi
 fi
 printf '%s\\n' "$(size_of "$part")"

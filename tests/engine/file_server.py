@@ -109,6 +109,9 @@ class FileServer:
             end = int(asked[2]) + 1 if asked[2] else len(content)
             more["Content-Range"] = f"bytes {start}-{end - 1}/{len(content)}"
             content, status = content[start:end], 206
+            if not content:
+                status = 416
+                more["Content-Range"] = f"bytes */{len(behaviour.content)}"
         handler.send_response(status)
         if behaviour.says_size and "Content-Length" not in more:
             more["Content-Length"] = str(len(content))

@@ -162,6 +162,23 @@ def test_a_server_that_refuses_head_and_says_no_size_is_fetched_from_all_the_sam
     assert media.wait(iso, state="available", activity=None)["size"] == len(ISO)
 
 
+def test_a_file_of_untold_size_that_was_here_already_is_fetched_anew(media: MediaWorld) -> None:
+    """Killed after the last byte: the server answers that there is nothing left to send."""
+    url = media.server.url("/untold.iso", content=ISO, says_size=False)
+    begun = media.add(url)
+    media.wait(begun, state="available", activity=None)
+    # As it was left: all of it, unpublished, with the note of where it came from.
+    folder = media.folder(begun)
+    final = folder / f"{begun}.iso"
+    final.rename(folder / f".{begun}.part")
+    tag = hashlib.sha256(f'{url}\n"one"\n-1'.encode()).hexdigest()
+    (folder / f".{begun}.note").write_text(f"{tag}\n")
+    media.wish(begun, "available")
+    media.world.wait_until(final.exists, "it is there again", 60)
+    assert final.read_bytes() == ISO
+    assert media.server.ranges_asked("/untold.iso") == [None, f"bytes={len(ISO)}-", None]
+
+
 def test_content_that_changed_meanwhile_is_not_mixed_with_the_old(media: MediaWorld) -> None:
     other = make_iso(size=2 * MIB, label="OTHER")
     iso = media.add(media.server.url("/moving.iso", content=ISO, cuts=[MIB, MIB // 2]))
@@ -295,6 +312,69 @@ def test_a_killed_engine_goes_on_with_what_it_had(media: MediaWorld) -> None:
     assert asked is not None
     assert int(asked.removeprefix("bytes=").removesuffix("-")) >= 3 * MIB - 65536
     assert media.files(iso) == [f"{iso}.iso"]
+
+
+def test_every_address_of_a_name_must_be_allowed(media: MediaWorld) -> None:
+    """A name is judged by what it means on the disk host, not by how it looks."""
+    row = r.table("config").get("downloads")
+    url = media.server.url("/named.iso", content=ISO).replace("127.0.0.1", "localhost")
+    media.world.database.run(row.update({"allow": []}))
+    refused = media.add(url)
+    failure = media.wait_failure(refused, "AddressRefused")
+    assert "inside" in failure["message"]
+    assert failure["terminal"]
+    media.world.database.run(row.update({"allow": ["127.0.0.0/8", "::1/128"]}))
+    media.wish(refused, "available")
+    media.wait(refused, state="available", activity=None)
+    media.world.database.run(row.update({"allow": ["127.0.0.0/8"]}))
+
+
+HOSTILE: list[dict[str, Any]] = [
+    {"source": {"url": "http://127.0.0.1/'; reboot; '"}},
+    {"source": {"url": 'http://127.0.0.1/"$(reboot)"'}},
+    {"source": {"url": "http://127.0.0.1/`reboot`"}},
+    {"source": {"url": "http://-oProxyCommand=reboot/"}},
+    {"source": {"url": "http://127.0.0.1/\r\nHost: inside"}},
+    {"source": {"url": "file:///etc/shadow"}},
+    {"source": {"url": "http://169.254.169.254/latest/meta-data/"}},
+    {"source": {"url": "http://2852039166/"}},
+    {"source": {"url": "--output /etc/passwd"}},
+    {"source": {"url": "http://h.example/", "sha256": "$(reboot)"}},
+    {"source": {"upload": "../../etc/passwd"}},
+    {"source": {}},
+    {"source": 7},
+    {"pool": "../../etc"},
+    {"pool": "nowhere"},
+    {"kind": "../iso"},
+    {"name": "<script>"},
+    {"user": "a b"},
+    {"desired": {"state": "exploded"}},
+    {"desired": 5},
+    {"observed": {"path": "/etc/passwd", "state": "available", "for": 3, "failure": []}},
+    {"observed": "x", "source": {"url": "gopher://h.example/"}},
+]
+
+
+def test_what_scripts_write_reaches_no_shell_and_no_place_outside(media: MediaWorld) -> None:
+    before = set((media.world.folder / "storage").rglob("*"))
+    good = media.server.url("/missing-on-purpose.iso")
+    ids = [media.add(good, **more) for more in HOSTILE]
+
+    def is_reported(media_id: str) -> bool:
+        seen = media.observed(media_id)
+        failure = seen.get("failure")
+        failed = isinstance(failure, dict) and failure.get("terminal") is True
+        return failed or seen.get("reason") == "NoDiskHost"
+
+    for media_id, more in zip(ids, HOSTILE, strict=True):
+        media.world.wait_until(lambda one=media_id: is_reported(one), f"{more} is reported", 60)
+    after = set((media.world.folder / "storage").rglob("*"))
+    new = {path for path in after - before if ".isard-locks" not in path.parts}
+    assert new == set()
+    media.world.database.run(r.table("media").get_all(*ids).delete())
+    # The engine goes on: an ordinary one is fetched.
+    iso = media.add(media.server.url("/after.iso", content=ISO))
+    media.wait(iso, state="available", activity=None)
 
 
 def test_rows_nobody_should_have_written_are_reported(media: MediaWorld) -> None:

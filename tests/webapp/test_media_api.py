@@ -55,6 +55,12 @@ def test_nobody_is_shown_the_secrets_of_an_address(ana: Api, root: Api, rows: Ro
 def test_what_is_shared_is_seen_and_used_but_not_changed(ana: Api, ben: Api, rows: Rows) -> None:
     medium = rows.medium("ana")
     assert ben("GET", f"/media/{medium['id']}").status_code == 404
+    some = {"allowed": {"groups": ["default"]}}
+    assert ana("PATCH", f"/media/{medium['id']}", some).status_code == 202
+    assert ben("GET", f"/media/{medium['id']}").status_code == 200
+    nobody = {"allowed": {"roles": False}}
+    assert not ana("PATCH", f"/media/{medium['id']}", nobody).json["shared"]
+    assert ben("GET", f"/media/{medium['id']}").status_code == 404
     everybody = {"allowed": {"roles": []}}
     assert ana("PATCH", f"/media/{medium['id']}", everybody).status_code == 202
     seen = ben("GET", f"/media/{medium['id']}").json

@@ -72,7 +72,10 @@ def change_medium(user: Person, media_id: str, body: ChangeMedium) -> dict[str, 
     """`available` downloads it (again), `absent` calls a download off, `deleted` removes it."""
     if body.desired is not None:
         return media.wish_state(user, media_id, MediaDesired(body.desired.state))
-    return media.edit(user, media_id, body.model_dump(exclude_unset=True))
+    changes = body.model_dump(exclude_unset=True)
+    if body.allowed is not None:
+        changes["allowed"] = body.allowed.model_dump()
+    return media.edit(user, media_id, changes)
 
 
 @operation(
