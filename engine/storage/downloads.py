@@ -33,6 +33,7 @@ REDIRECTS_MAX = 8
 RESERVE_BYTES = 256 * 1024**2
 """A download leaves this much free: a storage that is full stops every desktop on it."""
 UNKNOWN = -1
+ASK_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -233,26 +234,27 @@ class MediaHost:
         return curl.Request(address, found)
 
     def _ask(self, request: curl.Request) -> curl.Head:
-        status, text = self._ask_once(request, curl.ASK)
+        status, text, complaint = self._ask_once(request, curl.ASK)
         head = curl.parse_head(text)
         if status == 0 and head.status in (400, 403, 405, 501):
-            status, text = self._ask_once(request, curl.ASK_FOR_A_BYTE)
+            status, text, complaint = self._ask_once(request, curl.ASK_FOR_A_BYTE)
             head = curl.parse_head(text)
             status = 0 if head.status else status
         if status != 0:
-            raise self._fault(curl.meaning_of(status), request.address, "ask", text)
+            # What the server said is not repeated: it may hold addresses with tickets in them.
+            raise self._fault(curl.meaning_of(status), request.address, "ask", complaint)
         return head
 
-    def _ask_once(self, request: curl.Request, argv: Sequence[str]) -> tuple[int, str]:
-        config = request.as_config()
+    def _ask_once(self, request: curl.Request, argv: Sequence[str]) -> tuple[int, str, str]:
+        """(curl's exit status, what the server said, what curl complains of)"""
         done = self._ssh.run(
             ["sh", "-c", media_programs.ASK, CREATED_WITH, *argv],
-            timeout_s=60.0,
-            input=config,
+            timeout_s=ASK_TIMEOUT_S,
+            input=request.as_config(),
             label=f"curl {request.address.shown}",
         )
         text, _, status = done.text.rstrip("\n").rpartition("\ncurl ")
-        return int(status), text + "\n" + done.error_text if int(status) else text
+        return int(status), text, done.error_text
 
     def _transfer(
         self,
