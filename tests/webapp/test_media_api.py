@@ -179,3 +179,13 @@ def test_what_a_script_broke_still_has_a_payload(root: Api, rows: Rows) -> None:
         rows.database.run(r.table("media").get(media_id).update(odd))
         assert root("GET", f"/media/{media_id}").json["id"] == media_id
     assert root("GET", "/media").status_code == 200
+
+
+def test_networks_inside_are_allowed_by_administrators_alone(root: Api, ana: Api) -> None:
+    assert ana("GET", "/downloads").status_code == 403
+    assert root("GET", "/downloads").json == {"allow": []}
+    given = {"allow": [" 10.20.3.4/16", "fd00::1", "10.20.0.0/16"]}
+    assert root("PUT", "/downloads", given).json == {"allow": ["10.20.0.0/16", "fd00::1/128"]}
+    refused = root("PUT", "/downloads", {"allow": ["everything"]})
+    assert (refused.status_code, refused.json["field"]) == (422, "allow")
+    assert root("GET", "/downloads").json["allow"] == ["10.20.0.0/16", "fd00::1/128"]

@@ -146,6 +146,7 @@ def test_every_answer_is_of_its_declared_shape(
         "change_pool": {"balancer": "weighted"},
         "remove_orphan": {"id": "host-a/x"},
         "set_catalogue": {"url": ""},
+        "set_allowed_sources": {"allow": ["10.0.0.0/8"]},
         "add_medium": {"name": "x", "source": {"url": "http://h.example/x.iso"}},
         "change_medium": {"description": "z"},
     }

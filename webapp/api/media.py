@@ -8,6 +8,8 @@ from flask import request, url_for
 
 from db.states import MediaDesired
 from webapp.api.media_shapes import (
+    AllowedNetworks,
+    AllowedSources,
     ChangeMedium,
     Media,
     Medium,
@@ -18,7 +20,7 @@ from webapp.api.media_shapes import (
 from webapp.api.operations import Reply, operation
 from webapp.auth.permissions import Person
 from webapp.errors import Problem
-from webapp.services import installs, media, uploads
+from webapp.services import installs, media, sources, uploads
 
 OFFSET = "Upload-Offset"
 
@@ -125,3 +127,29 @@ def put_upload(user: Person, media_id: str) -> dict[str, Any]:
         raise Problem(411, "LengthRequired", "Say how long the piece is (Content-Length).")
     request.max_content_length = uploads.PIECE_MAX_BYTES
     return uploads.receive(user, row, int(text), request.content_length, request.stream)
+
+
+@operation(
+    "GET",
+    "/downloads",
+    tag="Media",
+    who="admin",
+    summary="Read which networks inside are fetched from",
+    answer=AllowedSources,
+)
+def get_allowed_sources(user: Person) -> dict[str, Any]:
+    return sources.read_allowed(user)
+
+
+@operation(
+    "PUT",
+    "/downloads",
+    tag="Media",
+    who="admin",
+    summary="Say which networks inside are fetched from",
+    body=AllowedNetworks,
+    answer=AllowedSources,
+)
+def set_allowed_sources(user: Person, body: AllowedNetworks) -> dict[str, Any]:
+    """Public addresses need no mention. Counts from the next download on."""
+    return sources.set_allowed(user, body.allow)

@@ -167,3 +167,13 @@ class OsProfile(Answer):
 
 class OsProfiles(Answer):
     items: list[OsProfile]
+
+
+class AllowedNetworks(Body):
+    allow: Annotated[
+        list[Annotated[str, StringConstraints(min_length=1, max_length=64)]], Field(max_length=100)
+    ]
+
+
+class AllowedSources(Answer):
+    allow: list[str] = Field(description="Networks inside that media may be fetched from")

@@ -6,7 +6,7 @@ from flask import render_template, request, send_file
 from werkzeug.wrappers import Response
 
 from webapp.auth.guards import current_user, login_required
-from webapp.services import media, uploads
+from webapp.services import media, sources, uploads
 from webapp.views.pages import blueprint
 
 
@@ -14,7 +14,9 @@ from webapp.views.pages import blueprint
 @login_required
 def show_media() -> str:
     media.require_adding(current_user)
-    return render_template("media.html", media=media.list_media(current_user))
+    allowed = sources.read_allowed(current_user)["allow"] if current_user.is_admin else []
+    listed = media.list_media(current_user)
+    return render_template("media.html", media=listed, sources=allowed)
 
 
 @blueprint.get("/uploads/<media_id>")

@@ -254,3 +254,15 @@ def test_an_entry_of_a_catalogue_is_downloaded_with_one_click(site: Site) -> Non
     page.get_by_role("button", name="Check now").click()
     expect(page.get_by_text("The catalogue could not be read")).to_be_visible()
     expect(found.locator(".badge")).to_have_text("Downloaded")
+
+
+def test_an_administrator_allows_a_network_inside(site: Site) -> None:
+    page = visit(site)
+    page.get_by_role("button", name="Allowed networks").click()
+    page.get_by_label("Networks, one a line").fill("10.20.0.0/16\nnonsense")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator("#sources-allow-error")).to_contain_text("'nonsense' is no network")
+    page.get_by_label("Networks, one a line").fill("10.20.0.0/16")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved")).to_be_visible()
+    assert site.run(r.table("config").get("downloads"))["allow"] == ["10.20.0.0/16"]

@@ -222,3 +222,13 @@ onSubmit(edit, async (form) => {
   change(await call("PATCH", pathOf(edited.id), { ...fields, ...allowed }));
   toast("good", say("saved"));
 });
+
+const sources = document.getElementById("sources");
+if (sources) {
+  onSubmit(sources, async (form) => {
+    const allow = form.elements.allow.value.split(/[\s,;]+/).filter(Boolean);
+    const answer = await call("PUT", "/downloads", { allow });
+    form.elements.allow.value = answer.allow.join("\n");
+    toast("good", say("saved"));
+  });
+}
