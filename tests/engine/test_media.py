@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from db.connection import r
-from tests.engine.file_server import FileServer
+from tests.engine.file_server import FileServer, make_tls
+from tests.engine.ftp_server import FtpServer
 from tests.engine.world import World
 from tests.lab.iso import make_iso
 
@@ -226,6 +227,25 @@ def test_redirects_are_followed_and_a_loop_ends(media: MediaWorld) -> None:
     media.wait(iso, state="available", activity=None)
     loop = media.add(media.server.url("/loop", status=301, headers={"Location": "/loop"}))
     assert "redirects on and on" in media.wait_failure(loop, "DownloadFailed")["message"]
+
+
+@pytest.mark.parametrize("lies", [False, True])
+def test_a_file_comes_by_ftp_from_the_host_that_was_judged(media: MediaWorld, lies: bool) -> None:
+    """Also where the server names another host for the data: that is passed over."""
+    with FtpServer("tiny.iso", ISO, lies=lies) as server:
+        iso = media.add(server.url, sha256=hashlib.sha256(ISO).hexdigest())
+        media.wait(iso, state="available", activity=None)
+        gone = media.add(server.url.replace("tiny", "other"))
+        assert media.wait_failure(gone, "DownloadFailed")["terminal"]
+
+
+def test_a_certificate_nobody_vouches_for_is_refused(media: MediaWorld, tmp_path: Path) -> None:
+    with FileServer(tls=make_tls(tmp_path)) as server:
+        server.url("/x.iso", content=ISO)
+        iso = media.add(f"https://127.0.0.1:{server.port}/x.iso")
+        failure = media.wait_failure(iso, "DownloadFailed")
+        assert "certificate" in failure["message"]
+        assert failure["terminal"]
 
 
 def test_what_cannot_fit_is_refused_before_a_byte_is_fetched(media: MediaWorld) -> None:

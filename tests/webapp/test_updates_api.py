@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import ssl
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +13,7 @@ import pytest
 from flask import Flask
 
 from db.connection import r
-from tests.engine.file_server import FileServer
+from tests.engine.file_server import FileServer, make_tls
 from tests.webapp.conftest import Api, Rows
 from webapp.services import catalogue
 from webapp.settings import WebSettings
@@ -160,17 +158,10 @@ def test_a_script_that_spoils_the_kept_entries_spoils_only_those(
 def test_certificates_are_verified_and_an_authority_of_ones_own_can_be_named(
     app: Flask, web_settings: WebSettings, tmp_path: Path
 ) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    files = ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run([*make, *names, *files], check=True, capture_output=True, timeout=60)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    with FileServer(tls=context) as server:
+    with FileServer(tls=make_tls(tmp_path)) as server:
         server.url("/c.json", content=document(IMAGE))
         url = f"https://localhost:{server.port}/c.json"
         with pytest.raises(catalogue.CatalogueRefused, match="certificate"):
             catalogue.fetch(url, web_settings)
-        trusting = replace(web_settings, catalogue_ca=certificate)
+        trusting = replace(web_settings, catalogue_ca=tmp_path / "certificate.pem")
         assert [entry.id for entry in catalogue.fetch(url, trusting).entries] == ["debian"]
