@@ -189,6 +189,15 @@ def wish_hypervisor(
     )
 
 
+def wish_measuring(database: Database, hypervisor_id: str, by: str) -> dict[str, Any]:
+    """Have the speed of its storage measured."""
+    now = r.now()
+    wish = {"at": now, "by": {"id": by, "at": now}}
+    return _update_unless_deleted(
+        database, "hypervisors", hypervisor_id, {"measure": r.literal(wish)}
+    )
+
+
 def edit_hypervisor(
     database: Database, hypervisor_id: str, changes: dict[str, Any]
 ) -> dict[str, Any]:

@@ -83,6 +83,24 @@ class HypervisorDrain(TypedDict, total=False):
     """The `at` of the wish that it is emptied for."""
 
 
+class StorageSpeed(TypedDict, total=False):
+    path: str
+    write_bytes_s: float | None
+    read_bytes_s: float | None
+    cached: bool
+    """The cache could not be left out."""
+    message: str
+    """Why nothing was measured."""
+
+
+class StorageSpeeds(TypedDict, total=False):
+    for_: Any
+    """Stored under the key `for`: the `measure.at` that is answered."""
+    at: datetime
+    is_measuring: bool
+    paths: list[StorageSpeed]
+
+
 class ObservedHypervisor(TypedDict, total=False):
     state: str
     virtualization: str
@@ -99,6 +117,8 @@ class ObservedHypervisor(TypedDict, total=False):
     """
     drain: HypervisorDrain | None
     """While it is being emptied: in maintenance, or being deleted."""
+    speeds: StorageSpeeds | None
+    """Of its storage, when somebody last had them measured."""
     retry_at: datetime | None
     epoch: int
     at: datetime
@@ -121,5 +141,7 @@ class Hypervisor(TypedDict, total=False):
     """
     limits: dict[str, Any]
     """{memory_mib, memory_ratio, vcpus, cpu_ratio, domains, weight}, see rowcheck.LimitsModel."""
+    measure: dict[str, Any]
+    """{"at": time, "by": …}: the wish to have its storage measured; a later `at` is a new one."""
     desired: DesiredField
     observed: ObservedHypervisor

@@ -31,6 +31,7 @@ from engine.reconcilers import Context
 from engine.reconcilers.domain import DomainReconciler
 from engine.reconcilers.enrolment import EnrolmentReconciler
 from engine.reconcilers.hypervisor import HypervisorReconciler
+from engine.reconcilers.measure import MeasureReconciler
 from engine.reconcilers.media import MediaReconciler
 from engine.reconcilers.orphan import OrphanReconciler
 from engine.reconcilers.pool import PoolReconciler
@@ -84,6 +85,7 @@ class ActiveEngine:
                 "pool": PoolReconciler(self.context).reconcile,
                 "enrolment": enrolments.reconcile,
                 "media": MediaReconciler(self.context).reconcile,
+                "measure": MeasureReconciler(self.context).reconcile,
                 "task": TaskReconciler(self.context, self.queue).reconcile,
             },
             self._choose_lane,

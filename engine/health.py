@@ -48,7 +48,7 @@ class UnitRow:
 
 @dataclass(frozen=True)
 class Report:
-    """What `hypervisors.observed` shows; see db/documents.ObservedHypervisor."""
+    """What `hypervisors.observed` shows; see db/hypervisor_documents.ObservedHypervisor."""
 
     state: HypervisorState
     virtualization: str

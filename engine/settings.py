@@ -49,7 +49,7 @@ class EngineSettings:
     """How long ended tasks are kept."""
     keepalive_interval_s: int = 2
     keepalive_count: int = 2
-    """libvirt's keepalive: a dead link is noticed after interval * (count + 1)."""
+    """Of libvirt and of its ssh: a dead link is noticed after interval * (count + 1)."""
     call_slots: int = 8
     """libvirt calls at once per hypervisor, those that hang included."""
     events_days: int = 365

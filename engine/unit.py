@@ -338,11 +338,9 @@ class Unit:
         self._door.on_event(event.uuid)
 
     def _handle_close(self, why: str) -> None:
-        """On whatever thread noticed. One more try comes before it is called lost."""
-        with self._lock:
-            if self.knowledge is Knowledge.LISTED:
-                self.knowledge = Knowledge.PENDING
-            self._lock.notify_all()
+        """On whatever thread noticed, and at once: the keeper may be waiting for this very host."""
+        if not self._closing:
+            self._set_knowledge(Knowledge.LOST)
         self._wake.set()
 
 

@@ -50,7 +50,8 @@ hypervisor (administrators only) {
              checks: [{name, title, ok, level, message, remedy, duration_ms, affects}],
              enrolment: null | {state: "working"|"waiting"|"done"|"failed", order, reason, message,
                                 fingerprint, host_key, trusted, at},
-             drain: null | {left, of}, info: {…}, retry_at, at},
+             drain: null | {left, of}, speeds: null | {at, is_measuring, paths: [{path,
+               write_bytes_s, read_bytes_s, cached, message}]}, info: {…}, retry_at, at},
   state_label, problem
 }
 orphan (administrators only) {
@@ -201,6 +202,7 @@ def hypervisor(row: Mapping[str, Any]) -> Payload:
             "checks": [_check(check) for check in seen["checks"]],
             "enrolment": _enrolment(as_mapping(seen.get("enrolment"))),
             "drain": _drain(as_mapping(seen.get("drain"))),
+            "speeds": _speeds(row, as_mapping(seen.get("speeds"))),
             "info": {key: value for key, value in seen["info"].items() if _is_plain(value)},
             "retry_at": as_iso(seen.get("retry_at")),
             "at": as_iso(seen.get("at")),
@@ -437,6 +439,26 @@ def _level_of(check: Mapping[str, Any]) -> str:
     if level in ("ok", "warning", "failed"):
         return str(level)
     return "ok" if check.get("ok") is True else "failed"
+
+
+def _speeds(row: Mapping[str, Any], speeds: Mapping[str, Any]) -> Payload | None:
+    wished_at = as_mapping(row.get("measure")).get("at")
+    if not speeds and wished_at is None:
+        return None
+    return {
+        "at": as_iso(speeds.get("at")),
+        "is_measuring": wished_at is not None and wished_at != speeds.get("for"),
+        "paths": [
+            {
+                "path": as_text(one.get("path")) or "",
+                "write_bytes_s": as_number(one.get("write_bytes_s")),
+                "read_bytes_s": as_number(one.get("read_bytes_s")),
+                "cached": one.get("cached") is True,
+                "message": as_text(one.get("message")) or "",
+            }
+            for one in as_mappings(speeds.get("paths"))
+        ],
+    }
 
 
 def _drain(drain: Mapping[str, Any]) -> Payload | None:

@@ -40,6 +40,12 @@ log = get_logger(__name__)
 
 T = TypeVar("T")
 
+ONE_CALL_AT_A_TIME = libvirt.getVersion() < 10_004_000
+"""Before 10.4 libvirt's client library writes into the stack of a call that has returned, where a
+second call or its own keepalive message came in between (CVE-2024-4418): now and then the whole
+engine ends. So with such a library each connection has one call at a time, and a dead link is
+noticed by ssh (ssh_program.py) as fast as libvirt would.
+"""
 LIBVIRT_CLOSE_REASONS = {0: "error", 1: "end of file", 2: "keepalive timeout", 3: "closed"}
 DISPOSE_TIMEOUT_S = 5.0
 
@@ -93,7 +99,8 @@ class HostConnection:
         self._on_event = on_event
         self._on_close = on_close
         self._installation = installation
-        self._slots = CallSlots(address.id, settings.call_slots)
+        slots = 1 if ONE_CALL_AT_A_TIME else settings.call_slots
+        self._slots = CallSlots(address.id, slots)
         self._lock = threading.Lock()
         self._link: _Link | None = None
 
@@ -336,9 +343,10 @@ class HostConnection:
             raise
         link = _Link(connection, program)
         try:
-            connection.setKeepAlive(
-                self._settings.keepalive_interval_s, self._settings.keepalive_count
-            )
+            if not ONE_CALL_AT_A_TIME:
+                connection.setKeepAlive(
+                    self._settings.keepalive_interval_s, self._settings.keepalive_count
+                )
             connection.registerCloseCallback(self._closed_by_libvirt, link)
             for kind, callback in (
                 (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle),

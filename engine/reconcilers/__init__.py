@@ -27,7 +27,7 @@ from engine.workqueue import Topics
 
 log = get_logger(__name__)
 
-KEPT: dict[str, tuple[str, ...]] = {"hypervisors": ("enrolment", "drain")}
+KEPT: dict[str, tuple[str, ...]] = {"hypervisors": ("enrolment", "drain", "speeds")}
 """Parts of `observed` that are written by themselves (`write_part`)."""
 
 

@@ -31,6 +31,7 @@ from engine.loops.sampler import Sampler
 from engine.loops.storage import StorageWatch
 from engine.reconcilers import Context, Outcome
 from engine.reconcilers.disk_places import DiskSite, all_paths, mark_storage
+from engine.reconcilers.measure import is_measuring_wished
 from engine.stance import OPEN, Stance, measure_drain
 from engine.supervisor import Supervisor
 from engine.unit import KEEPER_SILENCE_S, Unit
@@ -128,6 +129,8 @@ class HypervisorReconciler:
             unit.stance = stance
             self._announce(hypervisor)
         self._show_drain(row, stance)
+        if is_measuring_wished(row) is not None:
+            self._queue.add(Key("measure", row["id"]))
         return Outcome(again_s=EMPTYING_S if stance.closed and self._placed(row) else None)
 
     def _is_being_enrolled(self, hypervisor: str) -> bool:

@@ -231,3 +231,19 @@ def test_checks_show_how_grave_they_are_also_those_of_an_older_engine(
     rows.observe("host-a", "hypervisors", state="online", checks=checks)
     shown = root("GET", "/hypervisors/host-a").json["observed"]["checks"]
     assert [one["level"] for one in shown] == ["ok", "failed", "warning", "failed"]
+
+
+def test_measuring_is_a_wish_and_its_answer_is_shown(root: Api, ana: Api, rows: Rows) -> None:
+    rows.hypervisor()
+    assert root("GET", "/hypervisors/host-a").json["observed"]["speeds"] is None
+    asked = root("POST", "/hypervisors/host-a/measure")
+    assert asked.status_code == 202, asked.json
+    assert asked.json["observed"]["speeds"] == {"at": None, "is_measuring": True, "paths": []}
+    row = rows.get("host-a", "hypervisors")
+    speed = {"path": "/nas", "write_bytes_s": 5, "read_bytes_s": 9, "cached": False, "message": ""}
+    answer = {"for": row["measure"]["at"], "at": row["measure"]["at"], "paths": [speed]}
+    rows.observe("host-a", "hypervisors", state="online", speeds=answer)
+    shown = root("GET", "/hypervisors/host-a").json["observed"]["speeds"]
+    assert (shown["is_measuring"], shown["paths"]) == (False, [speed])
+    assert root("POST", "/hypervisors/host-a/measure").json["observed"]["speeds"]["is_measuring"]
+    assert ana("POST", "/hypervisors/host-a/measure").status_code == 403

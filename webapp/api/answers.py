@@ -267,6 +267,20 @@ class Enrolment(Answer):
     at: str | None
 
 
+class StorageSpeed(Answer):
+    path: str
+    write_bytes_s: int | float | None
+    read_bytes_s: int | float | None
+    cached: bool = Field(description="The cache could not be left out")
+    message: str = Field(description="Why nothing was measured")
+
+
+class StorageSpeeds(Answer):
+    at: str | None
+    is_measuring: bool
+    paths: list[StorageSpeed]
+
+
 class Drain(Answer):
     left: int | float = Field(description="Desktops still on it")
     of: int | float
@@ -282,6 +296,7 @@ class ObservedHypervisor(Answer):
     checks: list[Check]
     enrolment: Enrolment | None
     drain: Drain | None = Field(description="While it is being emptied")
+    speeds: StorageSpeeds | None = Field(description="Of its storage, when last measured")
     info: dict[str, str | int | float | bool | None]
     retry_at: str | None
     at: str | None

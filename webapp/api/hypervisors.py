@@ -109,6 +109,23 @@ def delete_hypervisor(user: Person, hypervisor_id: str) -> dict[str, Any]:
 
 
 @operation(
+    "POST",
+    "/hypervisors/<hypervisor_id>/measure",
+    tag=TAG,
+    summary="Measure the speed of its storage",
+    who="admin",
+    answer=Hypervisor,
+    status=202,
+    refusals=(409,),
+)
+def measure_hypervisor(user: Person, hypervisor_id: str) -> dict[str, Any]:
+    """A small file is written and read in each storage path, as soon as the host is connected. What
+    comes of it is in `observed.speeds`.
+    """
+    return hypervisors.measure(user, hypervisor_id)
+
+
+@operation(
     "GET",
     "/hypervisors/<hypervisor_id>/removal",
     tag=TAG,

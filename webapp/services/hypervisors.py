@@ -87,6 +87,14 @@ def wish(
     return payloads.hypervisor(after)
 
 
+def measure(user: Person, hypervisor_id: str) -> Payload:
+    """Have the engine measure how fast its storage is: the answer comes in `observed.speeds`."""
+    row = _find(user, hypervisor_id)
+    after = desired.wish_measuring(database(), row["id"], user.actor)
+    audit.record(user.actor, "hypervisor.measure", f"hypervisor/{row['id']}")
+    return payloads.hypervisor(after)
+
+
 def accept_host_key(user: Person, hypervisor_id: str, host_key: str) -> Payload:
     """Trust the key the host offers, and try again at once. `host_key` is what the person saw; a
     host that offers another one by now is refused.

@@ -71,7 +71,7 @@ def test_ssh_itself_understands_every_option(settings: EngineSettings) -> None:
         "identitiesonly yes",
         "connecttimeout 8",
         "preferredauthentications publickey",
-        "serveraliveinterval 5",
+        "serveraliveinterval 2",
     ):
         assert line in shown, line
     assert "port 2022" in shown

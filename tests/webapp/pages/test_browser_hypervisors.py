@@ -164,6 +164,24 @@ def test_maintenance_asks_and_shows_how_far_it_is(site: Site) -> None:
     expect(bar).to_be_hidden()
 
 
+def test_the_speed_of_the_storage_is_measured_and_shown(site: Site) -> None:
+    site.insert("hypervisors", rows.hypervisor("hyper-1"))
+    page = visit(site, "/admin/hypervisors/hyper-1")
+    page.get_by_role("button", name="Measure").click()
+    expect(page.get_by_text("Measuring", exact=True)).to_be_visible()
+    row = row_of(site, "hyper-1")
+    speeds = {
+        "for": row["measure"]["at"],
+        "at": row["measure"]["at"],
+        "paths": [{"path": "/nas/groups", "write_bytes_s": 3 * 1024**2, "read_bytes_s": 1024**3}],
+    }
+    observe(site, "hyper-1", **rows.hypervisor("hyper-1")["observed"], speeds=speeds)
+    line = page.get_by_role("row", name="/nas/groups")
+    expect(line).to_contain_text("3 MiB/s")
+    expect(line).to_contain_text("1 GiB/s")
+    expect(page.get_by_role("button", name="Measure")).to_be_visible()
+
+
 def test_removing_asks_and_says_what_it_touches(site: Site) -> None:
     site.insert("hypervisors", rows.hypervisor("hyper-1"))
     bound = rows.desktop("Physics", Condition.STOPPED, placement={"forced_hypervisor": "hyper-1"})

@@ -34,6 +34,10 @@ export function deleteHypervisor(hypervisor, force = false) {
   return changeHypervisor(hypervisor, { desired: { state: "deleted", force } });
 }
 
+export function measureStorage({ id }) {
+  return call("POST", `/hypervisors/${encodeURIComponent(id)}/measure`);
+}
+
 export function readRemoval({ id }) {
   return call("GET", `/hypervisors/${encodeURIComponent(id)}/removal`);
 }

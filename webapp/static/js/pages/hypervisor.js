@@ -5,7 +5,7 @@ import { announce } from "../announce.js";
 import { fill } from "../bind.js";
 import { installCharts } from "../charts.js";
 import { ask, onSubmit } from "../dialog.js";
-import { changeHypervisor, deleteHypervisor, editHypervisor, readRemoval } from "../hypervisor-form.js";
+import { changeHypervisor, deleteHypervisor, editHypervisor, measureStorage, readRemoval } from "../hypervisor-form.js";
 import { connectLive } from "../live.js";
 import { desktopsByHost } from "../running.js";
 import { toast, toastProblem } from "../toast.js";
@@ -84,7 +84,7 @@ async function removeIt(button) {
 page.addEventListener("click", async (event) => {
   const button = event.target.closest("button");
   if (!button) return;
-  const { wish, again, acceptKey, delete: remove } = button.dataset;
+  const { wish, again, acceptKey, measure, delete: remove } = button.dataset;
   if (again !== undefined) {
     const { state } = hypervisor.desired;
     await send(button, () => changeHypervisor(hypervisor, { desired: { state } }), say("checks_ask"));
@@ -94,6 +94,8 @@ page.addEventListener("click", async (event) => {
   } else if (acceptKey !== undefined) {
     const key = hypervisor.observed.host_key_offered;
     await send(button, () => changeHypervisor(hypervisor, { host_key: key }), say("key_accepted"));
+  } else if (measure !== undefined) {
+    await send(button, () => measureStorage(hypervisor));
   } else if (remove !== undefined) {
     await removeIt(button);
   }
