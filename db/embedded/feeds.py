@@ -65,7 +65,10 @@ class RangeFeed(Feed):
         """What the feed shows of a document; None where it does not show it."""
         if document is None or not self.coverage.covers(document):
             return None
-        value = document
+        return self.through(document)
+
+    def through(self, value: Datum) -> Datum:
+        """A value after the steps; None where one leaves it out or fails."""
         try:
             for step in self.steps:
                 if step.function is None:
@@ -140,14 +143,14 @@ class LimitFeed(Feed):
 
     def _shown_value(self, document: Datum) -> Datum:
         value = self.base.view(document)
-        for step in self.after.steps:
-            if step.function is not None and value is not None:
-                value = step.function(value)
-        return value
+        return None if value is None else self.after.through(value)
 
     def initial(self, env: Env) -> Iterator[Datum]:
         for offset, (_, document) in enumerate(list(self.shown)):
-            row: dict[str, Datum] = {"new_val": self._shown_value(document)}
+            value = self._shown_value(document)
+            if value is None:
+                continue
+            row: dict[str, Datum] = {"new_val": value}
             if self.options.include_offsets:
                 row.update(new_offset=offset)
             yield self.typed(row, "initial")
@@ -192,6 +195,8 @@ class LimitFeed(Feed):
     def _row(self, old: tuple[int, Datum] | None, new: tuple[int, Datum] | None) -> Iterator[Datum]:
         old_value = self._shown_value(old[1]) if old else None
         new_value = self._shown_value(new[1]) if new else None
+        if old_value is None and new_value is None:
+            return
         if equal(old_value, new_value) and (old is None) == (new is None):
             same_place = old is None or new is None or old[0] == new[0]
             if same_place or not self.options.include_offsets:

@@ -88,6 +88,13 @@ def merge_rights(old: dict[str, Any], change: Datum, is_global: bool) -> dict[st
     return {right: value for right, value in merged.items() if value is not None}
 
 
+def take_everything_back(catalog: Catalog, user: str) -> None:
+    """For a user that is deleted: who gets the name later gets no rights with it."""
+    for grant in grants(catalog):
+        if grant["user"] == user:
+            catalog.change(GRANT, _grant_id(user, grant["database"], grant["table"]), None)
+
+
 def set_grant(
     catalog: Catalog, user: str, database: str | None, table: str | None, change: Datum
 ) -> tuple[Datum, Datum]:

@@ -13,21 +13,18 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from db.embedded.catalog import DATABASE, SERVER, SYSTEM
-from db.embedded.datum import Datum, Time, order_key, pretty, type_name
-from db.embedded.errors import OpFailedError, QueryLogicError
+from db.embedded.datum import Datum, Time, pretty
+from db.embedded.errors import OpFailedError
 from db.embedded.handshake import SERVER_VERSION
 from db.embedded.names import check_name
-from db.embedded.permissions import ADMIN, grants, set_grant
 from db.embedded.printing import show_term
 from db.embedded.system import Rows, Write
+from db.embedded.system_access import permissions, users, write_permissions, write_users
+from db.embedded.system_rows import Row, check_only, one_of, string_field
 from db.embedded.table import Table
 
 if TYPE_CHECKING:
     from db.embedded.server import Server
-
-Row = dict[str, Datum]
-ALL_RIGHTS: Final = {"config": True, "connect": True, "read": True, "write": True}
-DELETED_DATABASE: Final = "__deleted_database__"
 
 
 # --- databases and tables -----------------------------------------------------------------
@@ -43,8 +40,8 @@ def write_db_config(server: Server, form: str, old: Datum, new: Datum) -> None:
     if new is None:
         catalog.drop_database(_database(server, old["name"]))
         return
-    _only(new, "id", "name")
-    name = check_name("Database", _string(new, "name"))
+    check_only(new, "id", "name")
+    name = check_name("Database", string_field(new, "name"))
     if old is None:
         catalog.create_database(name)
         return
@@ -97,7 +94,7 @@ def write_table_config(server: Server, form: str, old: Datum, new: Datum) -> Non
     if new is None:
         catalog.drop_table(catalog.tables_by_id[old["id"]])
         return
-    _only(
+    check_only(
         new,
         "id",
         "name",
@@ -112,9 +109,9 @@ def write_table_config(server: Server, form: str, old: Datum, new: Datum) -> Non
     )
     database = catalog.find_database(_database_name(server, form, new.get("db")))
     settings = {
-        "name": check_name("Table", _string(new, "name")),
-        "durability": _one_of(new, "durability", ("hard", "soft"), "hard"),
-        "write_acks": _one_of(new, "write_acks", ("majority", "single"), "majority"),
+        "name": check_name("Table", string_field(new, "name")),
+        "durability": one_of(new, "durability", ("hard", "soft"), "hard"),
+        "write_acks": one_of(new, "write_acks", ("majority", "single"), "majority"),
         "shards": _shard_count(server_name(server, form), new.get("shards")),
         "data": new.get("data", {}),
     }
@@ -158,7 +155,7 @@ def _check_shard(me: str, shard: Datum) -> None:
     """This server is the one replica that a shard can have."""
     if type(shard) is not dict:
         raise OpFailedError(f"In `shards`: Expected an object, got {pretty(shard)}.")
-    _only(shard, "replicas", "nonvoting_replicas", "primary_replica")
+    check_only(shard, "replicas", "nonvoting_replicas", "primary_replica")
     for field in ("replicas", "primary_replica"):
         if field not in shard:
             raise OpFailedError(f"In `shards`: Expected a field named `{field}`.")
@@ -221,8 +218,8 @@ def server_config(server: Server, form: str) -> list[Row]:
 def write_server_config(server: Server, form: str, old: Datum, new: Datum) -> None:
     if old is None or new is None:
         raise OpFailedError("It's illegal to insert into or delete from `rethinkdb.server_config`.")
-    _only(new, "id", "name", "tags", "cache_size_mb")
-    name = check_name("Server", _string(new, "name"))
+    check_only(new, "id", "name", "tags", "cache_size_mb")
+    name = check_name("Server", string_field(new, "name"))
     tags = new.get("tags", [])
     if type(tags) is not list:
         raise OpFailedError(f"In `tags`: Expected an array, got {pretty(tags)}.")
@@ -352,131 +349,6 @@ def logs(server: Server, form: str) -> list[Row]:
         }
         for number, at, level, message in server.recent_log
     ]
-
-
-# --- users and permissions ----------------------------------------------------------------
-
-
-def users(server: Server, form: str) -> list[Row]:
-    return [
-        {"id": name, "password": server.users.has_password(name)} for name in server.users.names()
-    ]
-
-
-def write_users(server: Server, form: str, old: Datum, new: Datum) -> None:
-    if new is None:
-        if old["id"] == ADMIN:
-            raise OpFailedError("The user `admin` can't be deleted.")
-        server.users.remove(old["id"])
-        return
-    name = new["id"]
-    if type(name) is not str:
-        raise OpFailedError(f"Expected a username as the primary key, got {pretty(name)}.")
-    if "password" not in new:
-        raise OpFailedError("Expected a field `password`.")
-    unknown = sorted(set(new) - {"id", "password"})
-    if unknown:
-        raise OpFailedError("Unexpected key(s) `" + "`, `".join(unknown) + "`.")
-    password = new["password"]
-    if type(password) is str:
-        server.users.set_password(name, password)
-    elif password is False:
-        server.users.set_password(name, None)
-    elif not (password is True and old is not None and old["password"] is True):
-        raise OpFailedError(f"Expected a string or boolean for `password`, got {pretty(password)}.")
-
-
-def permissions(server: Server, form: str) -> list[Row]:
-    rows: list[Row] = [
-        {"id": [ADMIN], "permissions": ALL_RIGHTS, "user": ADMIN},
-        {
-            "database": server.system.id if form == "uuid" else server.system.name,
-            "id": [ADMIN, server.system.id],
-            "permissions": {"config": True, "read": True, "write": True},
-            "user": ADMIN,
-        },
-    ]
-    for grant in grants(server.catalog):
-        row = grant_row(server, form, grant["user"], grant["database"], grant["table"])
-        row["permissions"] = grant["permissions"]
-        rows.append(row)
-    return sorted(rows, key=lambda row: order_key(row["id"]))
-
-
-def grant_row(server: Server, form: str, user: str, database: str | None, table: str | None) -> Row:
-    """The part of a permissions row that says whose and where."""
-    row: Row = {"id": [part for part in (user, database, table) if part], "user": user}
-    if database is not None:
-        row["database"] = database if form == "uuid" else _name_of_database(server, database)
-    if table is not None:
-        known = server.catalog.tables_by_id.get(table)
-        row["table"] = table if form == "uuid" else (known.name if known else "__deleted_table__")
-    return row
-
-
-def _name_of_database(server: Server, ident: str) -> str:
-    for database in [*server.catalog.databases.values(), server.system]:
-        if database.id == ident:
-            return database.name
-    return DELETED_DATABASE
-
-
-def write_permissions(server: Server, form: str, old: Datum, new: Datum) -> None:
-    key = (new or old)["id"]
-    if type(key) is not list or not 1 <= len(key) <= 3:
-        raise OpFailedError(
-            f"Expected an array of one to three items in the primary key, got {pretty(key)}."
-        )
-    user, database, table = (*key, None, None)[:3]
-    if new is not None and "permissions" not in new:
-        raise OpFailedError("Expected a field `permissions`.")
-    if new is not None:
-        unknown = sorted(set(new) - {"id", "user", "database", "table", "permissions"})
-        if unknown:
-            raise OpFailedError("Unexpected key(s) `" + "`, `".join(unknown) + "`.")
-    if new is not None:
-        _check_place(server, database, table)
-    given: Datum = None if new is None else new["permissions"]
-    if type(given) is dict:
-        # What a replaced row no longer says is taken back.
-        given = {**dict.fromkeys((old or {}).get("permissions", {})), **given}
-    set_grant(server.catalog, user, database, table, given)
-
-
-def _check_place(server: Server, database: Datum, table: Datum) -> None:
-    """What a permission is granted on must be there."""
-    if database is not None and _name_of_database(server, database) == DELETED_DATABASE:
-        raise OpFailedError(f"No database with the id {pretty(database)} exists.")
-    if table is not None and table not in server.catalog.tables_by_id:
-        raise OpFailedError(f"No table with the id {pretty(table)} exists.")
-
-
-# --- reading fields -----------------------------------------------------------------------
-
-
-def _only(row: Row, *fields: str) -> None:
-    unknown = sorted(set(row) - set(fields))
-    if unknown:
-        raise OpFailedError("Unexpected key(s) `" + "`, `".join(unknown) + "`.")
-
-
-def _string(row: Row, field: str) -> str:
-    value = row.get(field)
-    if type(value) is not str:
-        raise QueryLogicError(
-            f"Expected a string for `{field}`, got "
-            f"{type_name(value) if field in row else 'nothing'}."
-        )
-    return value
-
-
-def _one_of(row: Row, field: str, options: tuple[str, ...], default: str) -> str:
-    value = row.get(field, default)
-    if value not in options:
-        raise OpFailedError(
-            f"Expected one of {', '.join(options)} for `{field}`, got {pretty(value)}."
-        )
-    return str(value)
 
 
 TABLES: Final[dict[str, tuple[Rows, Write | None]]] = {

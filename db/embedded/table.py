@@ -231,6 +231,7 @@ def _write_hook(term: Any) -> Callable[..., Any]:
 
     def call(context: Datum, old: Datum, new: Datum) -> Any:
         env.looks_left = MOST_LOOKS
+        env.now = context["timestamp"]
         return function.call(context, old, new)
 
     return call

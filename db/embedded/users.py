@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from db.embedded.catalog import USER, Catalog
-from db.embedded.handshake import Credential
+from db.embedded.handshake import ITERATIONS, Credential
 
 ADMIN = "admin"
 
@@ -41,10 +41,9 @@ class Users:
     def exists(self, name: str) -> bool:
         return self._row(name) is not None
 
-    def set_password(self, name: str, password: str | None) -> None:
+    def set_password(self, name: str, password: str | None, iterations: int = ITERATIONS) -> None:
         """Create the user or change its password; None or empty is no password."""
-        iterations = 1 if not password else 4096
-        credential = Credential.of_password(password or "", iterations)
+        credential = Credential.of_password(password or "", iterations if password else 1)
         row = {"credential": credential.as_row(), "has_password": bool(password)}
         self._catalog.change(USER, name, row)
 

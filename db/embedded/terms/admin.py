@@ -13,7 +13,8 @@ from db.embedded.names import check_name, find_database, list_tables, refuse_sys
 from db.embedded.permissions import check, set_grant
 from db.embedded.registry import term
 from db.embedded.sequences import DatabaseValue, Selection, SingleSelection
-from db.embedded.system_tables import grant_row, table_config_row, table_status_row
+from db.embedded.system_access import grant_row
+from db.embedded.system_tables import table_config_row, table_status_row
 from db.embedded.table import Table
 from db.embedded.terms.tables import default_database
 from db.embedded.terms.writes import check_durability
@@ -76,7 +77,8 @@ _CREATE_OPTIONS: Final = {
 
 @term("TABLE_CREATE", 60, "any any?", options=_CREATE_OPTIONS, writes=True, deterministic=False)
 def table_create(env: Env, *args: Any, **options: Any) -> Datum:
-    durability = check_durability(options.get("durability", "hard"))
+    durability = as_string(env, options.get("durability", env.runopts.get("durability", "hard")))
+    check_durability(durability)
     shards = read_replicas(options)
     database, name = _database_and_name(env, args)
     refuse_system(database, "you can't create new tables in it")

@@ -15,6 +15,8 @@ from db.embedded.registry import special, term
 from db.embedded.sequences import DatabaseValue, Selection, SingleSelection
 from db.embedded.values import as_database, as_string, is_open
 
+# Options of `table` that may be said once for the whole query.
+_BY_QUERY: Final = frozenset({"read_mode", "identifier_format"})
 READ_MODES: Final = frozenset({"majority", "single", "outdated"})
 
 
@@ -53,7 +55,11 @@ def table(call: Call) -> Closure:
             default_database(env) if database_of is None else as_database(env, database_of(frame))
         )
         name = known_name or check_name("Table", as_string(env, name_of(frame)))
-        form = read_options(env, frame) if options else "name"
+        runopts = env.runopts
+        if options or "read_mode" in runopts or "identifier_format" in runopts:
+            form = read_options(env, frame)
+        else:
+            form = "name"
         found = find_table(env.server, database.database, name, form)
         check_read(env, found)
         whole: Selection = found.whole
@@ -66,7 +72,9 @@ def table(call: Call) -> Closure:
                 "The `use_outdated` optarg is no longer supported.  Use the `read_mode` optarg "
                 "instead."
             )
-        settings = {key: as_string(env, evaluate(frame)) for key, evaluate in options.items()}
+        settings = {name: value for name, value in env.runopts.items() if name in _BY_QUERY}
+        settings |= {name: evaluate(frame) for name, evaluate in options.items()}
+        settings = {name: as_string(env, value) for name, value in settings.items()}
         if "read_mode" in settings:
             check_read_mode(settings["read_mode"])
         return check_identifier_format(settings.get("identifier_format", "name"))

@@ -94,6 +94,17 @@ def test_the_system_database_is_special(reql: Run, refusal: Refusal) -> None:
     assert told == "It's illegal to write to the `rethinkdb.server_status` table."
 
 
+def test_options_of_a_table_may_be_said_for_the_whole_query(
+    reql: Run, name: str, refusal: Refusal
+) -> None:
+    table, configs = r.db(name).table("t"), SYSTEM.table("table_config")
+    assert refusal(table.count(), read_mode="none")[1].startswith("Read mode `none` unrecognized")
+    assert refusal(table, identifier_format="x")[1].startswith("Identifier format `x` unrecog")
+    ids = reql(configs.filter({"name": "t"})["db"], identifier_format="uuid")
+    assert reql(r.db(name).config()["id"]) in ids
+    assert refusal(r.db(name).table_create("new"), durability="x")[1].startswith("Durability opt")
+
+
 def test_tables_and_databases_are_made_through_their_configuration(reql: Run, name: str) -> None:
     row = {"db": name, "name": "by_row"}
     assert reql(SYSTEM.table("table_config").insert(row))["inserted"] == 1
@@ -116,9 +127,18 @@ def test_users_are_rows(reql: Run, user: str) -> None:
     assert reql(users.get(user)) == {"id": user, "password": True}
     reql(users.get(user).update({"password": False}))
     assert reql(users.get(user)) == {"id": user, "password": False}
+    reql(users.get(user).update({"password": {"password": "x", "iterations": 10}}))
+    assert reql(users.get(user)) == {"id": user, "password": True}
     for row in ({"id": "new"}, {"id": "new", "password": 5}, {"id": 5, "password": "x"}):
         assert "xpected" in failure(reql, users.insert(row))
     assert failure(reql, users.get("admin").delete()) == "The user `admin` can't be deleted."
+
+
+def test_who_gets_a_deleted_users_name_gets_no_rights_with_it(reql: Run, user: str) -> None:
+    reql(r.grant(user, {"read": True, "write": True}))
+    reql(SYSTEM.table("users").get(user).delete())
+    reql(SYSTEM.table("users").insert({"id": user, "password": "other"}))
+    assert reql(SYSTEM.table("permissions").filter({"user": user}).count()) == 0
 
 
 def test_rights_are_granted_where_they_are_meant(

@@ -147,6 +147,20 @@ def test_the_first_rows_by_an_index(reql: Run, table: Any, follow: Follow, direc
     assert change["new_offset"] == 1
 
 
+def test_steps_after_a_limit_are_applied_to_the_first_rows(
+    reql: Run, table: Any, follow: Follow
+) -> None:
+    first = table.order_by(index="n").limit(3)
+    odd = follow(first.filter(lambda row: row["id"] % 2 == 1).changes(include_initial=True))
+    numbers = follow(first["n"].changes(include_initial=True))
+    assert [row["new_val"]["id"] for row in take(odd, 2)] == [1, 3]
+    assert [row["new_val"] for row in take(numbers, 3)] == [10, 20, 30]
+    reql(table.get(2).delete())
+    reql(table.get(1).delete())
+    assert ids(take(odd, 1)) == [(1, None)]
+    assert take(numbers, 2) == [{"old_val": 20, "new_val": 40}, {"old_val": 10, "new_val": None}]
+
+
 def test_the_least_and_the_greatest_are_followed(reql: Run, table: Any, follow: Follow) -> None:
     least, greatest = follow(table.min(index="n").changes()), follow(table.max(index="n").changes())
     reql(table.insert([{"id": 0, "n": 1}, {"id": 9, "n": 99}, {"id": 5, "n": 20}]))

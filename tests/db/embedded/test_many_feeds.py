@@ -50,3 +50,21 @@ def test_thousands_of_idle_connections_cost_little(filled: EmbeddedServer) -> No
     for client in idle:
         client.socket.close()
     assert r.table("rows").get("d000002")["name"].run(connection) == "Desktop 2"
+
+
+def test_rewriting_everything_again_and_again_takes_no_more_memory_or_disk(
+    filled: EmbeddedServer,
+) -> None:
+    connection = r.connect(port=filled.port)
+
+    def rewrite(rounds: int) -> None:
+        for number in range(rounds):
+            table = r.table("rows")
+            table.update({"turn": number, "group": f"h{number % 7}"}).run(connection)
+            table.get_all("h1", index="group").count().run(connection)
+
+    rewrite(3)
+    before = feeds.resident_mib(filled.pid)
+    rewrite(15)
+    assert feeds.resident_mib(filled.pid) - before < 60
+    assert sum(path.stat().st_size for path in filled.data.iterdir()) < 100 * 1024 * 1024

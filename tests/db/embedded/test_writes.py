@@ -157,6 +157,14 @@ def test_a_write_hook_changes_what_is_written(reql: Run, table: Any, refusal: Re
         assert refusal(table.set_write_hook(wrong))[1].startswith(told)
 
 
+def test_now_in_a_write_hook_is_the_time_of_the_write(reql: Run, table: Any) -> None:
+    reql(table.set_write_hook(lambda context, old, new: new.merge({"at": r.now()})))
+    for key in (1, 2):
+        answer = reql(table.get(key).update({"asked": r.now()}, return_changes=True))
+        written = answer["changes"][0]["new_val"]
+        assert written["at"] == written["asked"]
+
+
 def always(value: Any) -> Callable[..., Any]:
     """The hook that makes every write write `value`."""
     return lambda context, old, new: value
