@@ -122,15 +122,16 @@ def test_what_changed_while_the_server_was_dead_is_seen_after_it(
         follower.stop()
 
 
-def test_a_dropped_table_is_lost_and_comes_back(own_database: Database) -> None:
-    own_database.run(r.table("things").insert({"id": "old"}))
-    follower = Follower(own_database, "things")
+def test_a_dropped_table_is_lost_and_comes_back(database: Database) -> None:
+    database.run(r.table_create("things"))
+    database.run(r.table("things").insert({"id": "old"}))
+    follower = Follower(database, "things")
     try:
         follower.until(Synced)
-        own_database.run(r.table_drop("things"))
+        database.run(r.table_drop("things"))
         assert isinstance(follower.until(Lost)[-1], Lost)
-        own_database.run(r.table_create("things"))
-        own_database.run(r.table("things").insert({"id": "fresh"}))
+        database.run(r.table_create("things"))
+        database.run(r.table("things").insert({"id": "fresh"}))
         while set(follower.rows) != {"fresh"}:
             follower.next()
     finally:

@@ -63,8 +63,8 @@ def test_rewriting_everything_again_and_again_takes_no_more_memory_or_disk(
             table.update({"turn": number, "group": f"h{number % 7}"}).run(connection)
             table.get_all("h1", index="group").count().run(connection)
 
-    rewrite(3)
+    rewrite(2)
     before = feeds.resident_mib(filled.pid)
-    rewrite(15)
+    rewrite(6)
     assert feeds.resident_mib(filled.pid) - before < 60
     assert sum(path.stat().st_size for path in filled.data.iterdir()) < 100 * 1024 * 1024
