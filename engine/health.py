@@ -135,11 +135,18 @@ class Health:
             )
         )
 
-    def lose(self, *, altogether: bool) -> None:
-        """libvirt cannot be asked, or not even a command be run (`altogether`)."""
-        self.runs_desktops = False
-        if altogether:
-            self.works_on_disks = False
+    def lose(self) -> None:
+        """It cannot be asked."""
+        self.runs_desktops = self.works_on_disks = False
+
+    def keep_disks(self) -> None:
+        """libvirt cannot be asked, but commands can be run: what the last checks said of its disks
+        still holds.
+        """
+        works = self._row.works_on_disks and self._passes("disk_operations")
+        if works and not self.works_on_disks:
+            self.works_on_disks = True
+            self._door.on_change(self._row.address.id)
 
     def explain_loss(
         self,

@@ -38,6 +38,8 @@ log = get_logger(__name__)
 LIST_S = 30.0
 """Events keep what was seen true; the listing finds what an event did not tell."""
 CHECK_S = 300.0
+PING_S, PING_TIMEOUT_S = 5.0, 5.0
+"""Of a host that only works on disks: it is noticed within ten seconds too."""
 RETRY_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 RETRY_WITH_DESKTOPS_S = 2.0
 """The longest pause while somebody waits to see a desktop again."""
@@ -237,11 +239,7 @@ class Unit:
         beat.beat()
         with self._lock:
             self._proved.clear()
-        try:
-            self.profile = read_profile(self.ssh)
-        except EngineError:
-            self.health.lose(altogether=True)
-            raise
+        self.profile = read_profile(self.ssh)
         if not self.row.runs_desktops:
             return
         beat.beat()
@@ -262,7 +260,7 @@ class Unit:
 
     def _serve(self, beat: Beat) -> None:
         """Until the connection is lost (raises) or the loop is to stop."""
-        list_at = time.monotonic() + LIST_S
+        list_at, ping_at = time.monotonic() + LIST_S, time.monotonic() + PING_S
         check_at = time.monotonic() + (CHECK_S if self.health.is_well() else LIST_S)
         while not beat.stopping():
             beat.beat()
@@ -274,6 +272,10 @@ class Unit:
             if now >= list_at and self.row.runs_desktops:
                 self._list()
                 list_at = time.monotonic() + LIST_S
+            if now >= ping_at and not self.row.runs_desktops:
+                # No libvirt connection tells that this host is gone.
+                self.ssh.run(["true"], timeout_s=PING_TIMEOUT_S)
+                ping_at = time.monotonic() + PING_S
             if self._check_wanted.is_set() or now >= check_at:
                 self._check(beat)
                 check_at = time.monotonic() + (CHECK_S if self.health.is_well() else LIST_S)
@@ -289,7 +291,11 @@ class Unit:
         they take the time in which a host that is back is found. True where it is back already.
         """
         log.warning("hypervisor_down", hypervisor=self.id, reason=error.reason, error=str(error))
-        self.health.lose(altogether=False)
+        if self._runs_commands():
+            self.health.runs_desktops = False
+            self.health.keep_disks()
+        else:
+            self.health.lose()
         self._set_knowledge(Knowledge.LOST)
         wanted = self._check_wanted.is_set() or not self._is_explained(error)
         self._check_wanted.clear()
@@ -297,6 +303,13 @@ class Unit:
         if wanted:
             self._explained = _gist(error), time.monotonic()
         return is_back
+
+    def _runs_commands(self) -> bool:
+        try:
+            self.ssh.run(["true"], timeout_s=PING_TIMEOUT_S)
+        except EngineError:
+            return False
+        return True
 
     def _is_explained(self, error: EngineError) -> bool:
         if self._explained is None:
@@ -340,6 +353,7 @@ class Unit:
     def _handle_close(self, why: str) -> None:
         """On whatever thread noticed, and at once: the keeper may be waiting for this very host."""
         if not self._closing:
+            self.health.lose()
             self._set_knowledge(Knowledge.LOST)
         self._wake.set()
 
