@@ -206,7 +206,7 @@ class DomainReconciler:
         """Show the error in the row; where it is transient come back when it may help."""
         action, now = decision.action, self._c.now()
         if error.reason == Reason.DISK_MISSING and isinstance(action, Start):
-            error = self._disks.diagnose(reading, error)
+            error = self._disks.diagnose(reading, error, action.hypervisor)
         host = getattr(action, "hypervisor", None)
         failure = failure_of(error, reading.row, decision.wish, now, host)
         log.warning(

@@ -145,14 +145,18 @@ class Disks:
             self._list_orphan(hypervisor, reading.id, path, message)
         return self.remove_row(reading)
 
-    def diagnose(self, reading: Reading, error: EngineError) -> EngineError:
+    def diagnose(self, reading: Reading, error: EngineError, hypervisor: str) -> EngineError:
         """A start found a disk missing: that is said only after the storage's marker has proved
-        that the right storage is mounted. Otherwise the storage is what is wrong.
+        that the right storage is mounted, where disks are worked on and where it was to start.
+        Otherwise the storage is what is wrong.
         """
         try:
             site, _ = find_site_of_records(self._c, reading.row, reading.records)
             if site is not None:
                 prove_storage(self._c, site, make=False)
+                unit = self._c.units.get(hypervisor)
+                if unit is not None and unit is not site.unit:
+                    prove_storage(self._c, replace(site, unit=unit), make=False)
         except EngineError as cause:
             return cause
         return error

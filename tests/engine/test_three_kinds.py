@@ -135,10 +135,13 @@ def test_a_storage_that_a_host_does_not_see_takes_no_running_desktop_offline(wor
     pure = world.hosts["pure"]
     pure.exec(["mount", "-t", "tmpfs", "-o", "size=8M", "tmpfs", groups])
     try:
+        # Before anybody has looked, a start finds out for itself, and comes again.
+        early = start(world, forced_hypervisor="pure")
+        assert world.wait_failure(early, "WrongStorage")["terminal"] is False
+        seen = wait_state(world, "pure", "online", virtualization="degraded")
         other = start(world, forced_hypervisor="pure")
         waiting = world.wait_for(other, "stopped", reason="NoHypervisor")
         assert f"pure: it does not see the storage {groups}" in waiting["message"]
-        seen = wait_state(world, "pure", "online", virtualization="degraded")
         failed = next(one for one in seen["checks"] if one["level"] == "failed")
         assert failed["name"] == f"storage {groups}"
         assert f"mount SERVER:EXPORT {groups}" in failed["remedy"]
@@ -149,7 +152,7 @@ def test_a_storage_that_a_host_does_not_see_takes_no_running_desktop_offline(wor
         pure.exec(["umount", "-l", groups])
     world.wait_for(other, "started", hypervisor="pure")
     wait_state(world, "pure", "online", virtualization="online")
-    remove(world, running, other, elsewhere)
+    remove(world, running, early, other, elsewhere)
 
 
 @pytest.mark.parametrize("trouble", ["read-only", "full"])
