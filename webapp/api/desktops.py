@@ -12,7 +12,7 @@ from webapp.api.operations import Reply, operation
 from webapp.api.requests import ChangeDesktop, NewDesktop, OpenViewer
 from webapp.auth.permissions import Person
 from webapp.errors import not_found
-from webapp.services import desktops, installs, thumbnails
+from webapp.services import desktops, installs, placements, thumbnails
 from webapp.viewers import browser, origins
 
 
@@ -58,7 +58,7 @@ def get_desktop(user: Person, desktop_id: str) -> dict[str, Any]:
     "PATCH",
     "/desktops/<desktop_id>",
     tag="Desktops",
-    summary="Wish a state, or change name and description",
+    summary="Wish a state, or change the desktop",
     body=ChangeDesktop,
     answer=Desktop,
     status=202,
@@ -74,6 +74,10 @@ def change_desktop(user: Person, desktop_id: str, body: ChangeDesktop) -> dict[s
     if body.spec is not None:
         drives = [drive.model_dump() for drive in body.spec.media]
         return installs.change_drives(user, desktop_id, drives)
+    if body.placement is not None:
+        return placements.place(user, desktop_id, body.placement.model_dump(exclude_unset=True))
+    if body.networks is not None:
+        return placements.connect(user, desktop_id, body.networks)
     return desktops.edit(user, desktop_id, body.model_dump(exclude_unset=True))
 
 

@@ -181,13 +181,27 @@ class WishedDesktop(Body):
     force: bool = False
 
 
+class ChangePlacement(Body):
+    """What is given is changed; a hypervisor of null is taken away."""
+
+    pool: Slug = "default"
+    forced_hypervisor: Slug | None = None
+    favourite_hypervisor: Slug | None = None
+
+
+ALONE = frozenset({"desired", "spec", "placement", "networks"})
+
+
 class ChangeDesktop(Body):
-    """One of: `desired`; `spec` (its drives and what is in them, also while it runs); `name` and
+    """One of: `desired`; `spec` (its drives and what is in them, also while it runs); `placement`
+    (for administrators); `networks` (ids, a card on each; both from the next start on); `name` and
     `description`.
     """
 
     desired: WishedDesktop | None = None
     spec: ChangeDrives | None = None
+    placement: ChangePlacement | None = None
+    networks: Annotated[list[Slug], Field(max_length=8)] | None = None
     name: Name | None = None
     description: Description | None = None
 
@@ -195,9 +209,9 @@ class ChangeDesktop(Body):
     def one_kind(self) -> ChangeDesktop:
         given = self.model_fields_set
         if not given or any(getattr(self, name) is None for name in given):
-            raise ValueError("give `desired`, `spec`, or `name` or `description`, not null")
-        if {"desired", "spec"} & given and len(given) > 1:
-            raise ValueError("give `desired`, `spec`, or `name` and `description`: one at a time")
+            raise ValueError("give what is to be changed, not null")
+        if ALONE & given and len(given) > 1:
+            raise ValueError(f"give {', '.join(sorted(ALONE))} alone")
         return self
 
 
@@ -218,6 +232,17 @@ class ViewerAddress(Body):
     proxy: Host | None = None
 
 
+class Limits(Body):
+    """What it may take; null takes a limit away."""
+
+    memory_mib: Annotated[int, Field(ge=0, le=2**30)] | None = None
+    memory_ratio: Annotated[float, Field(gt=0, le=10)] | None = None
+    vcpus: Annotated[int, Field(ge=0, le=100_000)] | None = None
+    cpu_ratio: Annotated[float, Field(gt=0, le=100)] | None = None
+    domains: Annotated[int, Field(ge=0, le=100_000)] | None = None
+    weight: Annotated[int, Field(ge=0, le=1000)] | None = None
+
+
 class HypervisorFields(Body):
     port: Port = 22
     user: Annotated[str, StringConstraints(pattern=USER_NAME)] = "root"
@@ -225,6 +250,7 @@ class HypervisorFields(Body):
     capabilities: Capabilities = Capabilities(hypervisor=True, disk_operations=True)
     pools: Annotated[list[Slug], Field(min_length=1, max_length=64)] = ["default"]
     viewer: ViewerAddress = ViewerAddress()
+    limits: Limits = Limits()
 
 
 OneTimePassword = Annotated[

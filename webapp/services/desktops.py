@@ -28,7 +28,7 @@ from webapp import payloads
 from webapp.auth.permissions import Person, actions_for, can_see_desktop, can_use_template
 from webapp.errors import Problem, not_found
 from webapp.extensions import database
-from webapp.services import audit, thumbnails
+from webapp.services import audit, networks, thumbnails
 from webapp.tidy import as_list, as_mapping, as_text, tidy_domain
 
 Payload = dict[str, Any]
@@ -94,7 +94,11 @@ def create_desktop(
 
 
 def new_row(owner: Person, name: str, template: Row, description: str = "", icon: str = "") -> Row:
-    """A desktop's row, as it is made from this template for its owner."""
+    """A desktop's row, as it is made from this template for its owner. Raises 422 where the owner
+    may not use its networks.
+    """
+    spec = spec_from(template)
+    networks.refuse_unshared(owner, [card["id"] for card in spec["interfaces"]])
     return {
         "id": str(uuid.uuid4()),
         "kind": Kind.DESKTOP.value,
@@ -107,7 +111,7 @@ def new_row(owner: Person, name: str, template: Row, description: str = "", icon
         "category": owner.category,
         "origin": {"template": template["id"]},
         "parents": [*as_list(template.get("parents")), template["id"]],
-        "spec": spec_from(template),
+        "spec": spec,
         "placement": {"pool": as_mapping(template.get("placement")).get("pool") or "default"},
     }
 

@@ -125,7 +125,9 @@ def new_row(fields: dict[str, Any], viewer_port: int) -> Row:
         "capabilities": fields.get("capabilities") or {"hypervisor": True, "disk_operations": True},
         "pools": fields.get("pools") or ["default"],
         "viewer": viewer,
-        "limits": fields.get("limits") or {},
+        "limits": {
+            key: value for key, value in (fields.get("limits") or {}).items() if value is not None
+        },
     }
 
 

@@ -32,6 +32,16 @@ def list_networks(user: Person) -> list[Payload]:
     return sorted((pool_payloads.network(row) for row in rows), key=lambda item: item["id"])
 
 
+def list_usable(user: Person) -> list[Payload]:
+    """Those this person may have cards on: {id, name, description}."""
+    return [
+        {key: shown[key] for key in ("id", "name", "description")}
+        for row in sorted(queries.list_rows(database(), TABLE), key=lambda row: str(row["id"]))
+        if isinstance(row["id"], str) and (user.is_admin or is_shared(user, row.get("allowed")))
+        for shown in [pool_payloads.network(row)]
+    ]
+
+
 def get_network(user: Person, network_id: str) -> Payload:
     return pool_payloads.network(_find(user, network_id))
 
@@ -75,6 +85,17 @@ def require_networks(user: Person, ids: list[str]) -> None:
         if row is None or not (user.is_admin or is_shared(user, row.get("allowed"))):
             text = f"There is no network {name!r} for you to use."
             raise Problem(422, "NoSuchNetwork", text, field="spec.interfaces")
+
+
+def refuse_unshared(owner: Person, ids: list[str]) -> None:
+    """Raises 422 for a network that is not shared with them. One that is not there (any more) may
+    come back: the engine waits for it.
+    """
+    for row in queries.get_rows(database(), TABLE, ids):
+        if not (owner.is_admin or is_shared(owner, row.get("allowed"))):
+            title = row.get("name") or row["id"]
+            text = f"The network {title!r} of this template is not shared with {owner.id}."
+            raise Problem(422, "NoSuchNetwork", text, field="origin.template")
 
 
 def _judge(row: Row) -> None:

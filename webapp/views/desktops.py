@@ -10,7 +10,16 @@ from werkzeug.wrappers import Response
 from webapp.auth.guards import current_user, login_required
 from webapp.auth.permissions import can_add_media
 from webapp.errors import Problem
-from webapp.services import desktops, history, installs, media, templates
+from webapp.services import (
+    desktops,
+    history,
+    hypervisors,
+    installs,
+    media,
+    networks,
+    pools,
+    templates,
+)
 from webapp.views.pages import blueprint
 
 
@@ -47,8 +56,22 @@ def show_desktop(desktop_id: str) -> str:
         made_from=_made_from(found["origin"]),
         may_install=can_add_media(current_user),
         media=media.list_media(current_user),
+        networks=networks.list_usable(current_user),
+        place=_places() if current_user.is_admin else None,
         active="pages.desktops",
     )
+
+
+def _places() -> dict[str, Any]:
+    """What an administrator may choose from: (id, shown) of pools and of who runs desktops."""
+    return {
+        "pools": [(pool["id"], pool["name"]) for pool in pools.list_pools(current_user)],
+        "hypervisors": [
+            (host["id"], host["id"])
+            for host in hypervisors.list_hypervisors(current_user)
+            if host["capabilities"]["hypervisor"]
+        ],
+    }
 
 
 def _made_from(origin: dict[str, Any]) -> str:

@@ -258,6 +258,7 @@ WORDS: dict[str, dict[str, str]] = {
         "pool_removed": "{name} was removed",
         "number": "Please give a number.",
         "edit_it": "Edit {name}",
+        "next_start": "Saved. It counts from the next start on.",
         "add_network": "Add a network",
         "full_on": "Full screen",
         "full_off": "Leave full screen",

@@ -1,7 +1,10 @@
 // The fields of the dialog that adds or edits a hypervisor, as the REST interface takes them.
 
 import { call } from "./api.js";
-import { readField } from "./dialog.js";
+import { FieldProblem, readField } from "./dialog.js";
+import { say } from "./words.js";
+
+const LIMITS = ["domains", "memory_mib", "vcpus", "memory_ratio", "cpu_ratio", "weight"];
 
 function fieldsOf(form, viewer) {
   return {
@@ -13,8 +16,17 @@ function fieldsOf(form, viewer) {
       hypervisor: form.elements.hypervisor.checked,
       disk_operations: form.elements.disk_operations.checked,
     },
+    pools: readField(form, "pools", true).split(/[\s,]+/).filter(Boolean),
+    limits: Object.fromEntries(LIMITS.map((name) => [name, readLimit(form, `limits.${name}`)])),
     viewer: { ...viewer, hostname: readField(form, "viewer.hostname") || null },
   };
+}
+
+// A number, or null where there is no limit.
+function readLimit(form, name) {
+  const input = form.elements[name];
+  if (input.validity.badInput) throw new FieldProblem(name, say("number"));
+  return input.value === "" ? null : Number(input.value);
 }
 
 export function addHypervisor(form) {

@@ -9,6 +9,7 @@ import { installCharts } from "../charts.js";
 import { ask, onSubmit, readField } from "../dialog.js";
 import { installDrives } from "../drives.js";
 import { connectLive } from "../live.js";
+import { installPlacement } from "../placement.js";
 import { watchThumbnails } from "../thumbnails.js";
 import { toast, toastProblem } from "../toast.js";
 import { say, words } from "../words.js";
@@ -70,6 +71,8 @@ const socket = connectLive({
 const isRunning = () => ["started", "paused"].includes(desktop.observed.state);
 const thumbnails = watchThumbnails(socket, document.getElementById("look"), isRunning);
 socket.on("connect", thumbnails.tellSoon);
+
+installPlacement(() => desktop, change);
 
 page.addEventListener("click", async (event) => {
   const button = event.target.closest("button[data-action]");
