@@ -40,14 +40,22 @@ def pool_of(row: Mapping[str, Any]) -> str:
     return str((row.get("placement") or {}).get("pool") or "default")
 
 
-def find_site(context: Context, row: Mapping[str, Any]) -> tuple[DiskSite | None, str | None]:
-    """Where new disks of this row go, or why nowhere."""
+def find_site(
+    context: Context, row: Mapping[str, Any], built_on: Sequence[Mapping[str, Any]] = ()
+) -> tuple[DiskSite | None, str | None]:
+    """Where new disks of this row go, or why nowhere. `built_on`: records of the disks beneath
+    them, which the host must see.
+    """
     use = USE_OF_KIND[Kind(str(row["kind"]))]
-    return _new_site(context, pool_of(row), use, str(row["id"]))
+    return _new_site(context, pool_of(row), use, str(row["id"]), built_on)
 
 
 def _new_site(
-    context: Context, pool_id: str, use: str, key: str
+    context: Context,
+    pool_id: str,
+    use: str,
+    key: str,
+    built_on: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[DiskSite | None, str | None]:
     pool = context.watcher.pools.get(pool_id)
     if pool is None:
@@ -55,6 +63,10 @@ def _new_site(
     hosts = _disk_hosts(context, pool_id)
     if not hosts:
         return None, f"No host that works on disks is online in the pool {pool_id!r}."
+    blind = _not_seeing(context, hosts, built_on)
+    hosts = {name: unit for name, unit in hosts.items() if name not in blind}
+    if not hosts:
+        return None, f"No host sees what it is built on: {'; '.join(blind.values())}."
     usable, problems = usable_part(context, pool, hosts, use)
     chosen = choose_pool_path(usable, use, key, set(hosts))
     if chosen is None:
@@ -63,6 +75,23 @@ def _new_site(
         return None, text + why
     unit = _host_for(chosen, hosts, key)
     return DiskSite(pool_id, str(chosen["path"]), unit), None
+
+
+def _not_seeing(
+    context: Context, hosts: Mapping[str, Unit], records: Sequence[Mapping[str, Any]]
+) -> dict[str, str]:
+    """Host -> why it cannot read these disks, of those of which that is known."""
+    blind = {}
+    for record in records:
+        path = split_disk_path(str(record["path"])).pool_path
+        mark = context.watcher.marks.get(mark_id(str(record.get("pool")), path))
+        recorded = str(mark["path_id"]) if mark else None
+        for name, unit in hosts.items():
+            facts = unit.storage.get(path)
+            why = facts.problem(recorded) if facts else None
+            if facts and why is not None and (facts.foreign or facts.path_id != recorded):
+                blind[name] = f"{path}: {name} {why}"
+    return blind
 
 
 def usable_part(

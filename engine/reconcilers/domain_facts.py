@@ -313,7 +313,9 @@ def _facts_for_making(context: Context, reading: Reading) -> dict[str, Any]:
     unmade = tuple(plan.id for plan in reading.plans if plan.id not in known)
     if not unmade:
         return {}
-    reading.site, problem = find_site(context, reading.row)
+    reading.site, problem = find_site(
+        context, reading.row, reading.parent.made if reading.parent else ()
+    )
     return {
         "unmade_disks": unmade,
         "parent_problem": parent_problem,

@@ -17,7 +17,7 @@ import pytest
 
 from db.connection import r
 from db.defaults import EVERYBODY, NOBODY
-from engine.hypervisor.networks import bridge_of, ensure_filter
+from engine.hypervisor.networks import ask_agent, bridge_of, ensure_filter, read_leases
 from engine.networks import OWN_ADDRESSES, OWN_CARD, lacks_of, read_network
 from hyper_image.demo_guest import __main__ as demo_guest
 from tests.engine.world import World
@@ -272,6 +272,16 @@ def test_a_linux_guest_gets_an_address_through_the_filter_and_it_is_shown(
     assert not address(), "a guest that is down has none"
     world.wish(one, "deleted")
     world.wait_gone(one)
+
+
+def test_a_guest_is_asked_through_its_agent_where_nobody_lent_it_an_address() -> None:
+    """On libvirt's own test driver, whose guest answers; one that is not there answers nothing."""
+    with libvirt.open("test:///default") as pretended:
+        (domain,) = pretended.listAllDomains()
+        found = ask_agent(pretended, domain.UUIDString())
+        assert found == {"aa:bb:cc:dd:ee:ff": "192.168.122.3"}
+        assert ask_agent(pretended, str(uuid.uuid4())) == {}
+        assert read_leases(pretended) == {}, "a network that lends none is no error"
 
 
 def test_what_a_row_means_and_what_a_host_lacks_of_it() -> None:

@@ -173,15 +173,24 @@ def test_a_pool_reports_its_storage_and_proves_that_it_is_the_same(
     seen = path_of(world, "groups")
     assert [(one["id"], one["ok"]) for one in seen["hosts"]] == [("h1", True), ("h2", True)]
     assert 0 < seen["free_bytes"] <= seen["size_bytes"]
-    # Another storage is mounted over it on one host.
-    storage = str(world.folder / "storage" / "groups")
+    check_another_storage_on_one_host(world, desktops, "groups")
+
+
+def test_a_host_that_does_not_see_the_template_makes_no_desktop_of_it(
+    world: World, desktops: Callable[..., list[str]]
+) -> None:
+    check_another_storage_on_one_host(world, desktops, "templates")
+
+
+def check_another_storage_on_one_host(
+    world: World, desktops: Callable[..., list[str]], use: str
+) -> None:
+    storage = str(world.folder / "storage" / use)
     h2 = world.hosts["h2"]
     h2.exec(["mount", "-t", "tmpfs", "tmpfs", storage])
     try:
-        world.wait_until(
-            lambda: path_of(world, "groups").get("state") == "degraded", "h2 is found out"
-        )
-        seen = path_of(world, "groups")
+        world.wait_until(lambda: path_of(world, use).get("state") == "degraded", "h2 is found out")
+        seen = path_of(world, use)
         assert seen["same_storage"] is False
         assert "h2" in seen["message"]
         assert storage in seen["remedy"]
@@ -190,7 +199,7 @@ def test_a_pool_reports_its_storage_and_proves_that_it_is_the_same(
         assert all(world.disk_of(one).is_file() for one in some)
     finally:
         h2.exec(["umount", storage])
-    world.wait_until(lambda: path_of(world, "groups").get("state") == "ok", "it is well again")
+    world.wait_until(lambda: path_of(world, use).get("state") == "ok", "it is well again")
 
 
 def test_a_path_is_added_and_removed_while_everything_runs(
