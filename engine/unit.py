@@ -95,8 +95,8 @@ class Unit:
 
     @property
     def is_reached(self) -> bool:
-        """It lets us in, whatever else is wrong with it."""
-        return self.ssh.connected
+        """It lets us in, or did at its last checks, whatever else is wrong with it."""
+        return self.ssh.connected or self.works_on_disks
 
     @property
     def boot(self) -> str:

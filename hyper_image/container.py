@@ -103,7 +103,7 @@ def prepare(settings: HostSettings) -> None:
     configuration.RUN.mkdir(mode=0o755, exist_ok=True)
     open_kvm_to_qemu(Path("/dev/kvm"))
     root_password.apply()
-    guest_network.load_rules(guest_network.filter_rules())
+    guest_network.begin()
 
 
 def open_kvm_to_qemu(device: Path) -> None:

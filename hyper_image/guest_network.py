@@ -78,15 +78,7 @@ def network_xml(uuid: str) -> str:
 def filter_rules() -> str:
     """The packet filter before anything is known of the machine: guests reach nobody."""
     always = ", ".join(ALWAYS_FORBIDDEN)
-    return f"""table bridge isard
-delete table bridge isard
-table bridge isard {{
-  chain guests {{
-    type filter hook prerouting priority -300; policy accept;
-    iifname "{GUEST_PORTS}" meta mark set {GUEST_MARK}
-  }}
-}}
-table inet isard
+    return f"""table inet isard
 delete table inet isard
 table inet isard {{
   set machine {{ type ipv4_addr; flags interval; elements = {{ 0.0.0.0/0 }} }}
@@ -115,6 +107,30 @@ table inet isard {{
   }}
 }}
 """
+
+
+def mark_rules() -> str:
+    """Guests' packets are marked as they enter a bridge, whichever it is."""
+    return f"""table bridge isard
+delete table bridge isard
+table bridge isard {{
+  chain guests {{
+    type filter hook prerouting priority -300; policy accept;
+    iifname "{GUEST_PORTS}" meta mark set {GUEST_MARK}
+  }}
+}}
+"""
+
+
+def begin() -> None:
+    """Before anything is known of the machine. A kernel without packet filters on bridges still has
+    all that guards the guests' own bridge; other bridges are then as their owner made them.
+    """
+    load_rules(filter_rules())
+    try:
+        load_rules(mark_rules())
+    except subprocess.CalledProcessError:
+        print("This kernel cannot tell guests on bridges other than ours.", flush=True)
 
 
 def machine_set_rules(networks: Iterable[IPv4Network]) -> str:

@@ -67,7 +67,7 @@ def furnish(settings: HostSettings) -> bool:
     run("ip", "link", "set", "lo", "up")
     if not guest_network.is_available():
         return False
-    guest_network.load_rules(guest_network.filter_rules())
+    guest_network.begin()
     return True
 
 
