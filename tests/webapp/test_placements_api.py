@@ -106,3 +106,17 @@ def test_a_template_on_a_network_that_is_not_shared_makes_no_desktop(ana: Api, r
     assert "Staff" in refused.json["detail"]
     rows.put("interfaces", {"id": "default", "allowed": EVERYBODY})
     assert ana("POST", "/desktops", body).status_code == 201
+
+
+def test_a_limit_is_set_and_taken_away_and_a_scripts_misspelling_goes(
+    root: Api, rows: Rows
+) -> None:
+    rows.hypervisor(limits={"domains": 5, "memory_ration": 2})
+    answer = root("PATCH", "/hypervisors/host-a", {"limits": {"memory_ratio": 1.5}})
+    assert answer.status_code == 202, answer.json
+    assert rows.get("host-a", "hypervisors")["limits"] == {"domains": 5, "memory_ratio": 1.5}
+    root("PATCH", "/hypervisors/host-a", {"limits": {"domains": None}})
+    assert rows.get("host-a", "hypervisors")["limits"] == {"memory_ratio": 1.5}
+    for limits, field in (({"domains": -1}, "limits.domains"), ({"cpus": 1}, "limits.cpus")):
+        refused = root("PATCH", "/hypervisors/host-a", {"limits": limits})
+        assert (refused.status_code, refused.json["field"]) == (422, field)

@@ -11,14 +11,14 @@ from typing import Any
 from db import desired, queries
 from db.connection import Database, r
 from db.errors import Conflict
-from db.rowcheck import check_hypervisor
+from db.rowcheck import LimitsModel, check_hypervisor
 from db.states import HypervisorDesired
 from webapp import payloads
 from webapp.auth.permissions import Person, can_administer
 from webapp.errors import Problem, not_found
 from webapp.extensions import backend, database
 from webapp.services import audit, enrolments
-from webapp.tidy import tidy_hypervisor
+from webapp.tidy import as_mapping, tidy_hypervisor
 
 Payload = dict[str, Any]
 Row = dict[str, Any]
@@ -70,10 +70,22 @@ def edit_hypervisor(user: Person, hypervisor_id: str, changes: dict[str, Any]) -
     row = _find(user, hypervisor_id)
     if set(changes) - EDITABLE:
         raise ValueError(f"not editable: {sorted(set(changes) - EDITABLE)}")
+    if "limits" in changes:
+        changes = {**changes, "limits": merge_limits(row.get("limits"), changes["limits"])}
     _judge({**row, **changes})
+    if "limits" in changes:
+        changes["limits"] = r.literal(changes["limits"])
     after = desired.edit_hypervisor(database(), row["id"], changes) if changes else row
     audit.record(user.actor, "hypervisor.edit", f"hypervisor/{row['id']}", fields=sorted(changes))
     return payloads.hypervisor(after)
+
+
+def merge_limits(before: object, changes: dict[str, Any]) -> dict[str, Any]:
+    """What is not given stays, null takes a limit away, and what is no limit at all (a script's
+    misspelling) goes.
+    """
+    merged = {**as_mapping(before), **changes}
+    return {key: merged[key] for key in LimitsModel.model_fields if merged.get(key) is not None}
 
 
 def wish(
