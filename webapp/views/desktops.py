@@ -57,7 +57,7 @@ def show_desktop(desktop_id: str) -> str:
         may_install=can_add_media(current_user),
         media=media.list_media(current_user),
         networks=networks.list_usable(current_user),
-        place=_places() if current_user.is_admin else None,
+        choices=_places() if current_user.is_admin else None,
         active="pages.desktops",
     )
 
