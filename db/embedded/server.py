@@ -102,7 +102,7 @@ class Connection:
             self.send(reply)
         if handshake.done:
             self.handshake = None
-            self.session = Session(self.server, handshake.user, self.send)
+            self.session = Session(self.server, handshake.user, self.send, self._read_again)
 
     def _take_frames(self, session: Session) -> None:
         frames, error, token = cut_frames(self.input)
@@ -111,6 +111,21 @@ class Connection:
         if error is not None:
             self.send(failure(token, error))
             self._close_when_sent()
+        elif session.is_full:
+            self._watch(self._interest())
+
+    def _interest(self) -> int:
+        """What to wait for: nothing is read that there would be no room for."""
+        events = _OUT if self.output else 0
+        is_full = self.session is not None and self.session.is_full
+        if len(self.output) < MOST_UNSENT and not self.closing and not is_full:
+            events |= _IN
+        return events
+
+    def _read_again(self) -> None:
+        """A query has ended: read on if reading was paused and there is room now."""
+        if not self.events & _IN:
+            self._watch(self._interest())
 
     def send(self, data: bytes) -> None:
         if self.closed or self.closing:
@@ -128,7 +143,7 @@ class Connection:
                 return
             data = data[sent:]
         self.output += data
-        self._watch(_OUT | (_IN if len(self.output) < MOST_UNSENT else 0))
+        self._watch(self._interest())
 
     def _watch(self, events: int) -> None:
         if events != self.events and not self.closed:
@@ -144,12 +159,10 @@ class Connection:
             self.close()
             return
         del self.output[:sent]
-        if self.output:
-            self._watch(_OUT | (_IN if len(self.output) < MOST_UNSENT and not self.closing else 0))
-        elif self.closing:
+        if not self.output and self.closing:
             self.close()
         else:
-            self._watch(_IN)
+            self._watch(self._interest())
 
     def _close_when_sent(self) -> None:
         self.closing = True

@@ -106,13 +106,27 @@ class Query:
 class Session:
     """All queries of one connection."""
 
-    def __init__(self, server: Server, user: str, send: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        server: Server,
+        user: str,
+        send: Callable[[bytes], None],
+        on_end: Callable[[], None],
+    ) -> None:
         self.server = server
         self.loop = server.loop
         self.user = user
         self.send = send
+        self._on_end = on_end  # told when a query has ended
         self.queries: dict[int, Query] = {}
         self._waiting: list[tuple[int, set[int]]] = []
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so many queries are being evaluated that no more should be read."""
+        if len(self.queries) <= MOST_QUERIES:
+            return False
+        return sum(query.cursor is None for query in self.queries.values()) > MOST_QUERIES
 
     # --- frames ---------------------------------------------------------------------------
 
@@ -225,6 +239,7 @@ class Session:
         self.queries.pop(query.token, None)
         if self._waiting:
             self._settle_waits(query.token)
+        self._on_end()
 
     def _settle_waits(self, token: int) -> None:
         still: list[tuple[int, set[int]]] = []

@@ -251,6 +251,21 @@ def test_half_open_handshakes_do_not_hold_up_others(embedded: EmbeddedServer) ->
         client.socket.close()
 
 
+def test_a_client_that_asks_without_end_waits_for_its_turn(embedded: EmbeddedServer) -> None:
+    admin = r.connect(port=embedded.port)
+    r.table_create("asked").run(admin)
+    with WireClient(embedded.port) as eager, WireClient(embedded.port) as other:
+        eager.shake()
+        other.shake()
+        for token in range(20_000):
+            eager.ask(token, [START, [56, [[15, ["asked"]], {"id": token}]]])
+        other.ask(1, [START, 5])
+        assert other.answer() == (1, {"t": ATOM, "r": [5]})
+        answered = {eager.answer()[0] for _ in range(20_000)}
+    assert answered == set(range(20_000))
+    assert r.table("asked").count().run(admin) == 20_000
+
+
 def test_a_client_that_does_not_read_holds_up_nobody(embedded: EmbeddedServer) -> None:
     with WireClient(embedded.port) as lazy, WireClient(embedded.port) as other:
         lazy.shake()
