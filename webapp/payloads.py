@@ -52,7 +52,7 @@ hypervisor (administrators only) {
                                 fingerprint, host_key, trusted, at},
              drain: null | {left, of}, speeds: null | {at, is_measuring, paths: [{path,
                write_bytes_s, read_bytes_s, cached, message}]}, info: {…}, retry_at, at},
-  state_label, problem
+  state_label, remedy: null | what to do about its reason, problem
 }
 orphan (administrators only) {
   id, kind: "domain"|"file", hypervisor, path, domain, name, macs, disks, size (bytes),
@@ -208,6 +208,7 @@ def hypervisor(row: Mapping[str, Any]) -> Payload:
             "at": as_iso(seen.get("at")),
         },
         "state_label": STATE_LABELS.get(state, state),
+        "remedy": remedy_for(seen.get("reason"), administrator=True),
         "problem": problem_of(check_hypervisor(dict(raw))),
     }
 

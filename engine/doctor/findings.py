@@ -13,7 +13,7 @@ from typing import Any
 
 from db.remedies import remedy_for
 from db.rowcheck import check_domain, check_hypervisor
-from db.states import Condition, HypervisorDesired, condition_of
+from db.states import Condition, HypervisorDesired, TaskState, condition_of
 from engine.doctor.gathered import Gathered
 
 OK, NOTE, WRONG = "ok", "note", "wrong"
@@ -185,6 +185,20 @@ def _media(found: Gathered) -> Iterator[Finding]:
             yield Finding("Media", subject, WRONG, message, remedy, details)
 
 
+def _tasks(found: Gathered) -> Iterator[Finding]:
+    """An order that failed is over: it is a note, and its target has its own say."""
+    for row in found.tasks:
+        seen = _mapping(row.get("observed"))
+        if seen.get("state") == TaskState.FAILED:
+            failure = _mapping(seen.get("failure"))
+            details = {key: str(failure[key]) for key in SHOWN if failure.get(key)}
+            reason = failure.get("reason") or seen.get("reason")
+            message = str(failure.get("message") or seen.get("message") or reason)
+            remedy = remedy_for(reason, administrator=True) or ""
+            subject = f"{row.get('kind')} of {row.get('target')}"
+            yield Finding("Orders", subject, NOTE, message, remedy, details)
+
+
 def _orphans(found: Gathered) -> Iterator[Finding]:
     for row in sorted(found.orphans, key=lambda row: str(row["id"])):
         place = f"{row.get('hypervisor')}: {row.get('path') or row.get('domain')}"
@@ -204,6 +218,7 @@ SECTIONS: tuple[Callable[[Gathered], Iterator[Finding]], ...] = (
     _storage,
     _desktops,
     _media,
+    _tasks,
     _orphans,
 )
 

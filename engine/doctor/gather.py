@@ -39,6 +39,7 @@ def gather(settings: EngineSettings) -> Gathered:
             pools=queries.list_rows(database, "hypervisors_pools"),
             domains=queries.list_rows(database, "domains"),
             media=queries.list_rows(database, "media"),
+            tasks=queries.list_rows(database, "tasks"),
             orphans=queries.list_rows(database, "orphans"),
         )
     except (DatabaseUnavailable, ReqlError) as error:

@@ -36,4 +36,5 @@ class Gathered:
     pools: list[Row] = field(default_factory=list)
     domains: list[Row] = field(default_factory=list)
     media: list[Row] = field(default_factory=list)
+    tasks: list[Row] = field(default_factory=list)
     orphans: list[Row] = field(default_factory=list)

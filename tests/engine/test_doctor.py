@@ -67,6 +67,16 @@ def test_a_stuck_loop_is_named() -> None:
     assert (WRONG, "Has not moved for 99 seconds.") in of("Engine", findings)
 
 
+def test_what_failed_of_media_and_orders_is_told_with_what_was_tried() -> None:
+    failure = {"reason": "DownloadFailed", "message": "404.", "step": "curl", "command": "curl x"}
+    failed = {"name": "ISO", "observed": {"state": "failed", "failure": failure}}
+    findings = judge(gathered(media=[{"id": "m", **failed}], tasks=[{"id": "t", **failed}]))
+    media, order = (one for one in findings if one.section in ("Media", "Orders"))
+    assert (media.level, order.level) == (WRONG, NOTE)
+    assert media.details == order.details == {"step": "curl", "command": "curl x"}
+    assert media.remedy
+
+
 def test_a_disabled_host_is_no_fault_and_an_unread_one_is() -> None:
     findings = judge(gathered(hypervisors=[{**HOST, "desired": DISABLED}]))
     assert of("Hypervisors", findings) == [(NOTE, "It is disabled.")]
@@ -84,6 +94,7 @@ def test_nonsense_in_a_row_stops_no_report(key: str, nonsense: Any) -> None:
             domains=[{**row, **seen}, {**row, key: nonsense}],
             pools=[{"id": "p", **seen}, {"id": "p", key: nonsense}],
             media=[{"id": "m", **seen}, {"id": "m", key: nonsense}],
+            tasks=[{"id": "t", **seen}, {"id": "t", key: nonsense}],
             orphans=[{"id": "o", key: nonsense}],
             ticks={"loops": nonsense},
         )
@@ -124,9 +135,13 @@ def test_all_is_well_where_it_is(world: World) -> None:
     assert "Nothing wrong" in text
 
 
-def test_a_failed_desktop_is_explained_as_on_its_page(world: World) -> None:
+def test_a_failed_desktop_is_explained_as_on_its_page_and_goes_on_once_mended(
+    world: World,
+) -> None:
     desktop = world.add_desktop(world.template)
-    world.disk_of(desktop).unlink()
+    disk = world.disk_of(desktop)
+    away = disk.with_suffix(".away")
+    disk.rename(away)
     world.wish(desktop, "started")
     failure = world.wait_failure(desktop, "DiskMissing")
     asked = ask(world, "--json")
@@ -137,6 +152,10 @@ def test_a_failed_desktop_is_explained_as_on_its_page(world: World) -> None:
     assert found["message"] == failure["message"]
     assert "from a backup" in found["remedy"]
     assert found["details"]["step"] == failure["step"]
+    away.rename(disk)
+    world.wish(desktop, "started")  # what the button "Try again" writes
+    world.wait_for(desktop, "started")
+    assert desktop not in ask(world).stdout
 
 
 def test_a_broken_host_is_named_with_its_check_and_remedy_also_without_an_engine(

@@ -322,6 +322,7 @@ class Hypervisor(Answer):
     desired: Wish
     observed: ObservedHypervisor
     state_label: str
+    remedy: str | None = Field(description="What to do about its reason")
     problem: RowProblem | None
 
 
