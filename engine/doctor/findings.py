@@ -108,15 +108,19 @@ def _hypervisor(row: Mapping[str, Any]) -> Iterator[Finding]:
     if row["desired"]["state"] == HypervisorDesired.DISABLED:
         yield Finding("Hypervisors", name, NOTE, "It is disabled.")
         return
-    failed = [check for check in _mappings(seen.get("checks")) if check.get("ok") is not True]
+    failed = [
+        check
+        for check in _mappings(seen.get("checks"))
+        if check.get("ok") is not True or check.get("level") == "warning"
+    ]
     for check in failed:
         subject = f"{name}: {check.get('title') or check.get('name')}"
-        remedy = str(check.get("remedy") or "")
-        yield Finding("Hypervisors", subject, WRONG, str(check.get("message") or ""), remedy)
+        remedy, level = str(check.get("remedy") or ""), check.get("level")
+        level = NOTE if level == "warning" else WRONG
+        yield Finding("Hypervisors", subject, level, str(check.get("message") or ""), remedy)
     state, message = str(seen.get("state") or "offline"), str(seen.get("message") or "")
     if state == "online":
-        if not failed:
-            yield Finding("Hypervisors", name, OK, "Online; every check passes.")
+        yield Finding("Hypervisors", name, OK, "Online." if failed else "Online; all checks pass.")
     elif not failed:
         remedy = remedy_for(seen.get("reason"), administrator=True) or ""
         level = NOTE if state == "connecting" else WRONG

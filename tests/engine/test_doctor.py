@@ -130,7 +130,7 @@ def test_all_is_well_where_it_is(world: World) -> None:
 
     world.wait_until(is_well, "nothing is wrong")
     text = ask(world).stdout
-    assert "h1: Online; every check passes." in text
+    assert "ok     h1: Online" in text
     assert "1 are as they were wished." in text
     assert "Nothing wrong" in text
 
