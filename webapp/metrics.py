@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
 from typing import Any
 
 from flask import Flask, current_app
@@ -21,7 +22,7 @@ from prometheus_client.registry import Collector
 from db import queries
 from db.connection import Database, r
 from db.errors import DatabaseUnavailable
-from db.states import Condition, HypervisorState, Kind, condition_of
+from db.states import Condition, HypervisorState, Kind, MediaState, TaskState, condition_of
 from webapp.services.health import LeaseWatch
 from webapp.tidy import as_mapping, as_number, as_text, tidy_domain
 
@@ -41,6 +42,7 @@ HOST_METRICS: tuple[tuple[str, str, str, float], ...] = (
     ("memory_used_mib", "memory_used_bytes", "Memory in use on the host", 1024 * 1024),
     ("domains", "domains", "Domains running on the host", 1),
     ("viewers", "viewers", "Connections to the screens of its desktops", 1),
+    ("look_ms", "look_seconds", "How long the engine's last look at its numbers took", 0.001),
     ("net_received_bytes_s", "network_received_bytes_per_second", "Received by its desktops", 1),
     ("net_sent_bytes_s", "network_sent_bytes_per_second", "Sent by its desktops", 1),
     ("disk_read_bytes_s", "disk_read_bytes_per_second", "Read by its desktops", 1),
@@ -104,18 +106,25 @@ class Installation(Collector):
             *_engine(ticks),
             *self._hypervisors(),
             *self._domains(),
+            self._states("media", "Media by state", MediaState),
+            self._states("tasks", "Orders by state", TaskState),
             _gauge("isard_orphans", "Domains and files without a row", self._count("orphans")),
         ]
 
-    def _hypervisors(self) -> Iterator[Metric]:
-        states = Counter(
-            as_text(as_mapping(row.get("observed")).get("state")) or HypervisorState.OFFLINE.value
-            for row in self._database.run(r.table("hypervisors").pluck({"observed": ["state"]}))
+    def _states(self, table: str, help: str, states: type[StrEnum]) -> Metric:
+        """Rows by `observed.state`; one the engine has not seen yet has the first of the words."""
+        first, *_ = states
+        found = Counter(
+            as_text(as_mapping(row.get("observed")).get("state")) or first.value
+            for row in self._database.run(r.table(table).pluck({"observed": ["state"]}))
         )
-        family = GaugeMetricFamily("isard_hypervisors", "Hypervisors by state", labels=["state"])
-        for state in HypervisorState:
-            family.add_metric([state.value], states[state.value])
-        yield family
+        family = GaugeMetricFamily(f"isard_{table}", help, labels=["state"])
+        for state in states:
+            family.add_metric([state.value], found[state.value])
+        return family
+
+    def _hypervisors(self) -> Iterator[Metric]:
+        yield self._states("hypervisors", "Hypervisors by state", HypervisorState)
         stats = queries.list_rows(self._database, "hypervisor_stats")
         for key, name, help, factor in HOST_METRICS:
             family = GaugeMetricFamily(f"isard_hypervisor_{name}", help, labels=["hypervisor"])

@@ -58,6 +58,8 @@ class Sampler:
         self._c, self._unit = context, unit
         self._before: tuple[float, HostStats] | None = None
         self._stats_at = 0.0
+        self._look_ms: float | None = None
+        """How long the look before took, asking and writing."""
         self._peers: Peers = {}
         self._peers_at = 0.0
         self._domain_windows = Windows("domain", DOMAIN_METRICS)
@@ -73,7 +75,9 @@ class Sampler:
             try:
                 if time.monotonic() >= self._stats_at:
                     self._stats_at = time.monotonic() + STATS_S
+                    begun = time.monotonic()
                     self._take_stats()
+                    self._look_ms = round((time.monotonic() - begun) * 1000, 1)
                 self._take_screens(beat)
             except (EngineError, DatabaseUnavailable) as error:
                 log.debug("sample_failed", hypervisor=self._unit.id, error=str(error))
@@ -111,7 +115,7 @@ class Sampler:
             for domain_id, sample in samples.items()
         ]
         door.put_records(database, "domain_stats", records, epoch=epoch)
-        latest = {"id": unit, **host, "at": at}
+        latest = {"id": unit, **host, "look_ms": self._look_ms, "at": at}
         door.put_records(database, "hypervisor_stats", [latest], epoch=epoch)
         points = self._domain_windows.keep(samples)
         for domain_id, sample in samples.items():

@@ -67,6 +67,7 @@ def test_a_running_guest_and_its_host_have_points_that_grow(world: World) -> Non
     assert 0 <= host["cpu_percent"] <= 100
     assert 0 < host["memory_used_mib"] < host["memory_mib"]
     assert host["domains"] >= 1
+    assert world.database.run(r.table("hypervisor_stats").get("h1"))["look_ms"] > 0
     world.wish(desktop, "deleted")
     world.wait_gone(desktop)
     world.wait_until(lambda: not points(), "its windows go with the desktop")

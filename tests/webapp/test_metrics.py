@@ -47,6 +47,8 @@ def test_a_scrape_tells_of_engine_hosts_and_desktops(root: Api, rows: Rows) -> N
         "lanes": {"power host-a": {"waiting": 4, "busy": 2, "oldest_s": 7}},
     }
     rows.put("engine", ticks)
+    rows.put("tasks", {"id": "t", "observed": {"state": "running"}})
+    rows.put("media", {"id": "m"})
     root("GET", "/me")
     found = scrape(root.client, **with_token(root))
     assert found["isard_database_up",] == 1
@@ -61,6 +63,8 @@ def test_a_scrape_tells_of_engine_hosts_and_desktops(root: Api, rows: Rows) -> N
     assert found["isard_domains", "started", "desktop"] == 1
     assert found["isard_domains", "stopped", "desktop"] == 1
     assert len([key for key in found if key[0] == "isard_domains"]) == 3 * len(Condition)
+    assert found["isard_tasks", "running"] == 1
+    assert found["isard_media", "absent"] == 1
     assert found["isard_orphans",] == 1
     assert found["isard_request_seconds_count", "GET", "/api/v1/me", "200"] == 1
     assert ("isard_feed_lag_seconds_count",) in found
