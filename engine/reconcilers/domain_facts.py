@@ -405,7 +405,7 @@ def read_parent(context: Context, reading: Reading) -> str | None:
     name = parent.row.get("name") or template
     if parent.kind not in ("template", "base"):
         return f"{name!r} is a {parent.kind}, not a template."
-    if any(record.get("state") == "deleting" for record in parent.records):
+    if any(record.get("state") == "deleting" for record in parent.records) or _is_going(parent.row):
         return f"The template {name!r} is being deleted."
     if not parent.records or len(parent.made) < len(parent.records):
         return f"The template {name!r} is not ready yet."
@@ -423,6 +423,13 @@ def read_maker(context: Context, reading: Reading) -> str:
         why = seen.get("message") or seen.get("state")
         return f"The task that was to make its disks has ended without them ({why})."
     return f"Its disks are being made ({task.get('kind')})."
+
+
+def _is_going(row: Mapping[str, Any]) -> bool:
+    """Its deletion waits for what is built upon it, and has not been given up."""
+    failure = observed_of(row).get("failure")
+    given_up = isinstance(failure, Mapping) and failure.get("terminal") is True
+    return is_wished_away(row) and not given_up
 
 
 def plan_disks(reading: Reading) -> list[DiskPlan]:

@@ -310,3 +310,57 @@ def test_a_template_whose_row_a_script_removed_in_the_middle_frees_its_desktop(
     world.wait_for(desktop, "started")
     world.wish(desktop, "stopped", force=True)
     world.wait_for(desktop, "stopped")
+
+
+def test_no_desktop_is_made_of_a_template_that_is_going(world: World) -> None:
+    template = world.add_template()
+    leaving = world.add_desktop(template)
+    # The file of the one that is leaving is in use, so both deletions wait.
+    command = ["qemu-io", "-f", "qcow2", str(world.disk_of(leaving))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.read(8) == b"qemu-io>"
+        world.wish(leaving, "deleted")
+        world.wait_failure(leaving, "InUse")
+        world.wish(template, "deleted")
+        late = world.add_desktop(template, wait=False)
+
+        def waits() -> bool:
+            return world.observed(late).get("reason") == "ParentNotReady"
+
+        world.wait_until(waits, "it waits")
+        assert "is being deleted" in world.observed(late)["message"]
+        holder.stdin.close()
+    for one in (late, leaving, template):
+        world.wish(one, "deleted")
+    for one in (late, leaving, template):
+        world.wait_gone(one)
+
+
+def test_a_script_makes_one_for_each_user_of_a_group(world: World) -> None:
+    """As docs/storage.md shows it."""
+    people = [{"id": f"pupil-{at}", "name": f"Pupil {at}"} for at in range(3)]
+    rows = [{**one, "group": "class-9z", "category": "default", "role": "user"} for one in people]
+    world.database.run(r.table("users").insert(rows))
+    world.database.run(
+        r.table("domains").insert(
+            r.table("users")
+            .get_all("class-9z", index="group")
+            .map(
+                lambda user: {
+                    "kind": "desktop",
+                    "name": r.expr("Maths of ").add(user["name"]),
+                    "user": user["id"],
+                    "group": user["group"],
+                    "category": user["category"],
+                    "origin": {"template": world.template},
+                    "desired": {"state": "stopped"},
+                }
+            )
+        )
+    )
+    made = list(world.database.run(r.table("domains").get_all("class-9z", index="group")))
+    assert {row["name"] for row in made} == {f"Maths of Pupil {at}" for at in range(3)}
+    for row in made:
+        world.wait_for(row["id"], "stopped")
