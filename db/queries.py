@@ -74,6 +74,14 @@ def _base_of(record: dict[str, Any]) -> str:
     return str(record["backing"]).split("/")[-2]
 
 
+def list_makings(database: Database) -> list[dict[str, Any]]:
+    """The records of templates being made from desktops."""
+    records: list[dict[str, Any]] = database.run(
+        r.table("disks").between(r.minval, r.maxval, index="template")
+    )
+    return records
+
+
 def list_without_domain(database: Database, table: str, key: str) -> list[dict[str, Any]]:
     """Rows whose `key` names a domain that is not there, as {id, state, path, domain}."""
 

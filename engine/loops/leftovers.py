@@ -3,7 +3,8 @@
 A row is removed before what belongs to it, so that no crash can make its disks look as if they had
 never been there; an engine killed between the two leaves the rest behind. Its successor sweeps at
 once, and everyone looks again now and then. A ledger record of a disk that may still be on storage
-is no leftover: it stays until engine/loops/orphans.py has seen that the file is gone.
+is no leftover: it stays until engine/loops/orphans.py has seen that the file is gone. Templates
+that a killed engine was making are looked at too, whether their rows are there or not.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from db.logs import get_logger
 from db.schema import OF_A_DOMAIN
 from engine.reconcilers import Context
 from engine.supervisor import Beat
+from engine.workqueue import Key
 
 log = get_logger(__name__)
 
@@ -44,6 +46,7 @@ class Leftovers:
                 return
 
     def sweep(self) -> None:
+        self._wake_makings()
         found: list[tuple[str, Any]] = [
             ("disks", record["id"])
             for record in queries.list_without_domain(self._c.database, "disks", "domain")
@@ -56,6 +59,13 @@ class Leftovers:
             self._c.lease.check()
             door.drop_records(self._c.database, found)
             log.info("leftovers_swept", number=len(found))
+
+    def _wake_makings(self) -> None:
+        """Templates whose making an engine left off. Nothing else would tell of one whose row was
+        removed while no engine was there.
+        """
+        for record in queries.list_makings(self._c.database):
+            self._c.topics.wake(Key("domain", record["template"]))
 
 
 def wait(beat: Beat, pause_s: float) -> bool:

@@ -282,15 +282,14 @@ def test_killed_while_it_makes_a_template_the_next_engine_ends_it(world: World) 
         change = next(feed)
         world.engine.kill()
     assert change["new_val"]["state"] == "preparing"
-    # Wished meanwhile, and kept: the desktop starts when the template is made.
+    # Wished meanwhile, and kept: it starts once what was begun is taken back.
     world.wish(desktop, "started")
     world.restart_engine()
-    world.wait_for(template, "stopped")
     world.wait_for(desktop, "started")
+    world.wish(desktop, "stopped", force=True)
+    world.wait_for(template, "stopped")
     assert backing_of(world.disk_of(desktop)) == str(world.disk_of(template))
     assert making(world, desktop) is None
-    world.wish(desktop, "stopped", force=True)
-    world.wait_for(desktop, "stopped")
 
 
 def test_a_template_whose_row_a_script_removed_in_the_middle_frees_its_desktop(
