@@ -22,8 +22,7 @@ lock=$1 wait=$2; shift 2
 while :; do
   { command exec 9>>"$lock"; } 2>/dev/null || exit 73
   flock -E 75 -w "$wait" 9 || exit
-  held=$(stat -L -c %i -- /proc/self/fd/9 2>/dev/null)
-  [ "$held" = "$(stat -c %i -- "$lock" 2>/dev/null)" ] && break
+  [ "$lock" -ef /proc/self/fd/9 ] && break
 done
 exec "$@"
 """

@@ -308,12 +308,12 @@ def all_paths(pool: Mapping[str, Any] | None) -> set[str]:
 def prove_storage(context: Context, site: DiskSite, *, make: bool) -> None:
     """The right storage is mounted, or WrongStorage. `make`: mark a path never used before."""
     mark = mark_id(site.pool, site.path)
+    if make and site.unit.has_proved(site.path) and context.watcher.marks.get(mark):
+        return
     row = queries.get_row(context.database, "storage_marks", mark)
     recorded = str(row["path_id"]) if row else None
     if not make:
         site.unit.disks.check_marker(site.path, site.pool, recorded)
-        return
-    if recorded is not None and site.unit.has_proved(site.path):
         return
     found = site.unit.disks.ensure_marker(site.path, site.pool, recorded)
     if recorded is None:

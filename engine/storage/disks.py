@@ -14,7 +14,7 @@ import json
 import secrets
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from db.rowcheck import is_uuid
 from db.states import Reason
@@ -38,12 +38,12 @@ CREATED_WITH = "isard"
 
 @dataclass(frozen=True)
 class DiskFacts:
-    """A disk file that exists. Sizes are bytes."""
+    """A disk file that exists. Sizes are bytes; what it takes is not asked of one just made."""
 
     path: str
     backing: str | None
     virtual_size: int
-    actual_size: int
+    actual_size: int | None = field(default=None, compare=False)
 
 
 class DiskHost:
@@ -269,17 +269,27 @@ class DiskHost:
         on_output: Callable[[bytes], None] | None = None,
     ) -> DiskFacts:
         lock = place.lock(self._installation)
+        is_copy = on_output is not None
+        answer = "info" if is_copy else str(qemu_img.HEADER_BYTES)
         try:
             done = self._ssh.run_locked(
                 lock,
-                self._program(programs.MAKE, place, lock, new, backing, grow, *argv),
+                self._program(programs.MAKE, place, lock, new, backing, grow, answer, *argv),
                 timeout_s=timeout_s or self._settings.disk_timeout_s,
                 on_output=on_output,
                 label=" ".join(argv),
             )
         except CommandFailed as error:
             raise self._explain_locked(error, place.pool_path, "create") from error
-        return self._read(done.text, "create")
+        if is_copy:
+            return self._read(done.text, "create")
+        try:
+            facts = qemu_img.parse_header(place.path, done.stdout)
+        except ValueError as error:
+            raise Terminal(
+                Reason.DISK_FAILED, f"{error}.", step="create", command=f"head {place.path}"
+            ) from error
+        return DiskFacts(facts.path, facts.backing, facts.virtual_size)
 
     def _program(self, program: str, place: DiskPlace, *arguments: str) -> list[str]:
         where = (place.pool_path, place.domain_id, place.disk_id, self._installation)

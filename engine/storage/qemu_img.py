@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,9 @@ IMAGE_FORMATS = frozenset({"qcow2", "raw"})
 """What may be taken over from outside. The others (vmdk above all) can name further files to read.
 """
 PROGRESS = re.compile(rb"\((\d+\.\d+)/100%\)")
+HEADER = struct.Struct(">4sIQIIQ")
+"""Magic, version, backing file's name (where, how long), bits of a cluster, bytes of the disk."""
+HEADER_BYTES = 8192
 GIB = 1024**3
 SECTOR = 512
 
@@ -133,6 +137,19 @@ def to_bytes(size_gib: float) -> int:
     if size <= 0:
         raise ValueError(f"{size_gib} GiB is no size for a disk")
     return size
+
+
+def parse_header(path: str, head: bytes) -> ImageFacts:
+    """From the first HEADER_BYTES of a qcow2 file of ours, whose backing file's name is whole: much
+    quicker than a process that opens the image. Raises ValueError.
+    """
+    if len(head) < HEADER.size or not head.startswith(b"QFI\xfb"):
+        raise ValueError(f"{path} is no qcow2 file")
+    _magic, _version, at, length, _bits, size = HEADER.unpack_from(head)
+    if at + length > len(head):
+        raise ValueError(f"{path} has no backing file's name where it should be")
+    backing = head[at : at + length].decode(errors="replace") if at else None
+    return ImageFacts(path, "qcow2", size, 0, backing)
 
 
 def parse_info(answer: str) -> ImageFacts:

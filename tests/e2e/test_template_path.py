@@ -35,7 +35,7 @@ def test_a_template_is_made_derived_from_and_deleted_with_its_tree(
     dialog = page.locator("#make")
     dialog.get_by_label("Name").fill("Class model")
     dialog.get_by_role("button", name="Make it").click()
-    card = page.locator('.desktop:has(.desktop-name:text-is("Class model"))')
+    card = page.locator('#templates .desktop:has-text("Class model")')
     expect(card).to_have_attribute("data-state", "stopped", timeout=WAIT_MS)
     assert len(set(product.storage_files("templates")) - templates_before) == 1
 

@@ -28,6 +28,19 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
+def test_a_header_says_what_qemu_img_says(tmp_path: Path) -> None:
+    base, top = str(tmp_path / "a base.qcow2"), str(tmp_path / "top.qcow2")
+    run(qemu_img.create_empty(base, 0.25))
+    run(qemu_img.create_overlay(top, base, 0.5))
+    for path in (base, top):
+        asked = qemu_img.parse_info(run(qemu_img.info(path)))
+        read = qemu_img.parse_header(path, Path(path).read_bytes()[: qemu_img.HEADER_BYTES])
+        assert (read.backing, read.virtual_size) == (asked.backing, asked.virtual_size)
+    for wrong in (b"", b"QFI\xfb", b"x" * 8192, Path(top).read_bytes()[:100]):
+        with pytest.raises(ValueError, match="top"):
+            qemu_img.parse_header("top", wrong)
+
+
 def test_overlay_of_a_base(folder: Path) -> None:
     base, top = str(folder / "base.qcow2"), str(folder / "top.qcow2")
     run(qemu_img.create_empty(base, 0.5))
