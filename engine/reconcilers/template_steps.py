@@ -61,10 +61,9 @@ class TemplateSteps:
             facts = self._files.inspect(disk["source"], disk["backing"])
             target = split_disk_path(disk["path"]).pool_path
             survey = self._files.survey(disk["source"], target)
-            size = facts.actual_size or 0
-            needed += 0 if survey.same_device else size
+            needed += 0 if survey.same_device else facts.actual_size
             self._files.require_space(target, needed, survey.free_bytes)
-            disks.append({**disk, "size": facts.virtual_size, "bytes": size})
+            disks.append({**disk, "size": facts.virtual_size, "bytes": facts.actual_size})
         return {**record, "disks": disks}
 
     def begin(self, record: Record) -> Record:

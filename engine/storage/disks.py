@@ -38,12 +38,12 @@ CREATED_WITH = "isard"
 
 @dataclass(frozen=True)
 class DiskFacts:
-    """A disk file that exists. Sizes are bytes; what it takes is not asked of one just made."""
+    """A disk file that exists. Sizes are bytes; what it takes is 0 where it was just made."""
 
     path: str
     backing: str | None
     virtual_size: int
-    actual_size: int | None = field(default=None, compare=False)
+    actual_size: int = field(default=0, compare=False)
 
 
 class DiskHost:
