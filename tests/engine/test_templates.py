@@ -323,6 +323,10 @@ def test_no_desktop_is_made_of_a_template_that_is_going(world: World) -> None:
         world.wish(leaving, "deleted")
         world.wait_failure(leaving, "InUse")
         world.wish(template, "deleted")
+        world.wait_until(
+            lambda: "being deleted first" in (world.observed(template)["message"] or ""),
+            "the template waits for it",
+        )
         late = world.add_desktop(template, wait=False)
 
         def waits() -> bool:
