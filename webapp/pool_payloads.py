@@ -74,7 +74,7 @@ def network(row: Mapping[str, Any]) -> Payload:
         "kind": kind,
         "network": name if kind == "network" else None,
         "bridge": bridge,
-        "source": {"network": name, "bridge": bridge}.get(kind) or f"isard-{row['id']}",
+        "source": {"network": name, "bridge": bridge or ""}.get(kind, f"isard-{row['id']}"),
         "model": as_text(row.get("model")) or "virtio",
         "addresses": as_text(row.get("addresses")) or ("first" if kind == "isolated" else "dhcp"),
         "allowed": allowed,

@@ -95,6 +95,8 @@ def test_what_is_used_is_neither_deleted_nor_taken_off(root: Api, rows: Rows) ->
     rows.put("hypervisors_pools", pool_row("lab"))
     rows.hypervisor(pools=["lab"])
     path = "/isard/lab/groups"
+    rows.put("hypervisors", {"id": "odd", "pools": "lab"})
+    rows.put("domains", {"id": "odd", "placement": 5})
     disk = {"id": "d/disk0", "domain": "d", "pool": "lab", "path": f"{path}/d/disk0.qcow2"}
     rows.put("disks", disk)
     refused = root("DELETE", "/pools/lab")

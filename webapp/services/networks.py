@@ -8,6 +8,7 @@ and say so.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from db import desired, queries
@@ -65,11 +66,7 @@ def edit_network(user: Person, network_id: str, changes: dict[str, Any]) -> Payl
 
 def delete_network(user: Person, network_id: str) -> None:
     row = _find(user, network_id)
-    count = database().run(
-        r.table("domains")
-        .filter(lambda domain: domain["spec"]["interfaces"]["id"].default([]).contains(row["id"]))
-        .count()
-    )
+    count = database().run(r.table("domains").filter(_has_card_on(row["id"])).count())
     if count:
         text = f"{count} desktops and templates have a card on it. Nothing was deleted."
         raise Conflict("InUse", text)
@@ -96,6 +93,24 @@ def refuse_unshared(owner: Person, ids: list[str]) -> None:
             title = row.get("name") or row["id"]
             text = f"The network {title!r} of this template is not shared with {owner.id}."
             raise Problem(422, "NoSuchNetwork", text, field="origin.template")
+
+
+def _has_card_on(network_id: str) -> Callable[[Any], Any]:
+    """A filter of domains, whatever a script has made of some of them."""
+
+    def has_card(domain: Any) -> Any:
+        spec = domain["spec"].default({})
+        cards = r.branch(spec.type_of().eq("OBJECT"), spec["interfaces"].default([]), [])
+        return r.and_(
+            cards.type_of().eq("ARRAY"),
+            cards.contains(
+                lambda card: r.and_(
+                    card.type_of().eq("OBJECT"), card["id"].default(None).eq(network_id)
+                )
+            ),
+        )
+
+    return has_card
 
 
 def _judge(row: Row) -> None:

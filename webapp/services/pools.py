@@ -71,10 +71,21 @@ def delete_pool(user: Person, pool_id: str) -> None:
 
 def _users_of(pool_id: str) -> list[str]:
     counts = {
+        # A script may have made either field anything.
         "hypervisors": r.table("hypervisors").filter(
-            lambda row: row["pools"].default([]).contains(pool_id)
+            lambda row: r.branch(
+                row["pools"].default(None).type_of().eq("ARRAY"),
+                row["pools"].contains(pool_id),
+                False,
+            )
         ),
-        "desktops and templates": r.table("domains").filter({"placement": {"pool": pool_id}}),
+        "desktops and templates": r.table("domains").filter(
+            lambda row: r.branch(
+                row["placement"].default(None).type_of().eq("OBJECT"),
+                row["placement"]["pool"].default(None).eq(pool_id),
+                False,
+            )
+        ),
         "disks": r.table("disks").filter({"pool": pool_id}),
     }
     found = database().run(r.expr({name: query.count() for name, query in counts.items()}))

@@ -41,7 +41,7 @@ export function installCreateFromMedia(form) {
   function guess() {
     const name = chosen()?.dataset.name ?? "";
     const [, os] = GUESSES.find(([pattern]) => pattern.test(name)) ?? [null, "other"];
-    if (profiles.has(os)) elements.os.value = os;
+    if (elements.os && profiles.has(os)) elements.os.value = os;
     showProfile();
   }
 
