@@ -50,7 +50,7 @@ def list_children_of(database: Database, ids: Iterable[str]) -> dict[str, list[d
     for record in found["built"]:
         upon.setdefault(_base_of(record), set()).add(record["domain"])
     backed = set().union(*upon.values())
-    elsewhere = _built_upon_others(database, [key for key in rows if key not in backed])
+    elsewhere = _not_in_need(database, [key for key in rows if key not in backed])
     for key, row in rows.items():
         if key not in backed and key not in elsewhere:
             upon.setdefault(row["origin"]["template"], set()).add(key)
@@ -61,12 +61,21 @@ def list_children_of(database: Database, ids: Iterable[str]) -> dict[str, list[d
     }
 
 
-def _built_upon_others(database: Database, ids: list[Any]) -> set[Any]:
-    """Those whose disks have other backing files: a template was made of each meanwhile."""
+def _not_in_need(database: Database, ids: list[Any]) -> set[Any]:
+    """Those whose disks say that they do not need the template they name: they have other backing
+    files (a template was made of each meanwhile), or all were made and none has any (flattened).
+    """
     if not ids:
         return set()
-    records = database.run(r.table("disks").get_all(*ids, index="domain"))
-    return {record["domain"] for record in records if record.get("backing")}
+    records: dict[Any, list[dict[str, Any]]] = {}
+    for record in database.run(r.table("disks").get_all(*ids, index="domain")):
+        records.setdefault(record["domain"], []).append(record)
+    return {
+        domain
+        for domain, found in records.items()
+        if any(record.get("backing") for record in found)
+        or all(record.get("state") == "made" for record in found)
+    }
 
 
 def _base_of(record: dict[str, Any]) -> str:

@@ -45,6 +45,8 @@ class EngineSettings:
     """Fetching one medium, however slow the line is."""
     stall_timeout_s: float = 30.0
     """A download that brings next to nothing for so long is begun again where it was."""
+    task_timeout_s: float = 86400.0
+    """One command of work on disks."""
     task_retention_s: float = 7 * 86400.0
     """How long ended tasks are kept."""
     keepalive_interval_s: int = 2

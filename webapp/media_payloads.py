@@ -10,6 +10,7 @@ medium {
              progress: null | {percent, bytes, total_bytes, speed_bytes_s, eta_s}, at,
              failure: as of a desktop, (admin) path, (admin) hypervisor},
   condition: one of db.media_states.MediaCondition, is_ready: bool,
+  can_import: bool (this person may have a desktop made of it),
   remedy: null | text, actions: sorted list of db.media_states.MediaAction, problem
 }
 """
@@ -24,7 +25,7 @@ from db.remedies import remedy_for
 from db.rowcheck import check_media
 from db.states import MediaState
 from db.urls import without_secrets
-from webapp.auth.permissions import Person, can_change_media
+from webapp.auth.permissions import Person, can_change_media, can_import
 from webapp.payloads import failure_of, problem_of, sentence, wish
 from webapp.tidy import as_iso, as_mapping, as_number, as_text, tidy_media
 
@@ -61,6 +62,9 @@ def medium(row: Mapping[str, Any], person: Person) -> Payload:
         "condition": condition.value,
         "is_ready": seen.get("state") == MediaState.AVAILABLE
         and condition is MediaCondition.AVAILABLE,
+        "can_import": row.get("kind") == "disk"
+        and condition is MediaCondition.AVAILABLE
+        and can_import(person, row),
         "remedy": _remedy(seen, person),
         "actions": sorted(media_actions_of(row)) if may_change else [],
         "problem": problem_of(check_media(dict(raw))),

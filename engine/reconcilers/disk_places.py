@@ -279,6 +279,13 @@ def find_path_site(
     return DiskSite(pool_id, paths[0], hosts[min(able)]), None
 
 
+def paths_of_work(record: Mapping[str, Any]) -> list[str]:
+    """Where a move that nobody finished may have left a second file (task_job.py has the marks)."""
+    moving = record.get("moving")
+    found = (record.get("moved_from"), moving.get("to") if isinstance(moving, Mapping) else None)
+    return [path for path in found if isinstance(path, str)]
+
+
 def shown_disks_of(row: Mapping[str, Any]) -> dict[str, str]:
     """Disk id -> path as `observed` has them, for a row whose ledger was emptied. Only those that
     can be this row's own: a script may have written anything there.

@@ -26,6 +26,7 @@ from engine.reconcilers.disk_places import (
     DiskSite,
     all_paths,
     find_site_of_records,
+    paths_of_work,
     prove_storage,
     shown_disks_of,
 )
@@ -278,6 +279,7 @@ class Disks:
         pool = self._c.watcher.pools.get(site.pool) or {}
         allowed = all_paths(pool)
         paths = {str(record["path"]) for record in reading.records}
+        paths |= {path for record in reading.records for path in paths_of_work(record)}
         paths |= set(shown_disks_of(reading.row).values())
         places = [check_disk_path(path, reading.id, allowed) for path in sorted(paths)]
         self._c.lease.check()

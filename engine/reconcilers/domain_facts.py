@@ -16,7 +16,7 @@ from typing import Any
 
 from db import queries
 from db.rowcheck import PlacementModel, SpecModel
-from db.states import TASK_ENDED, Reason, is_handled, read_wish
+from db.states import TASK_ENDED, Reason, TaskKind, is_handled, read_wish
 from engine.decisions import (
     Facts,
     Knowledge,
@@ -50,6 +50,8 @@ from engine.reconcilers.drives import (
 from engine.storage.paths import DiskPlan, derive_disks, split_disk_path
 from engine.unit import Unit
 
+ONLY_READ = {TaskKind.VERIFY, TaskKind.DUPLICATE, TaskKind.EXPORT}
+"""Work beside which new disks are built upon a template's."""
 WORK_MARKS = {"replacing", "moving", "moved_from"}
 """What a task leaves in a record that it has not finished with."""
 
@@ -409,6 +411,9 @@ def read_parent(context: Context, reading: Reading) -> str | None:
         return f"The template {name!r} is being deleted."
     if not parent.records or len(parent.made) < len(parent.records):
         return f"The template {name!r} is not ready yet."
+    task = context.watcher.tasks.running_on(parent.id)
+    if task is not None and task.get("kind") not in ONLY_READ:
+        return f"The disks of the template {name!r} are being worked on ({task.get('kind')})."
     return None
 
 

@@ -205,6 +205,7 @@ class TaskReconciler:
         self._c.topics.fire(f"parent/{task_id}")
         for domain_id in domains:
             self._c.topics.fire(f"task/{domain_id}")
+            self._c.topics.fire(f"parent/{domain_id}")
             self._queue.add(Key("domain", domain_id))
 
     def _write(self, row: dict[str, Any], observed: dict[str, Any]) -> None:

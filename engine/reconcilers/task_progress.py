@@ -11,6 +11,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from db.errors import DatabaseUnavailable
+from db.logs import get_logger
+
+log = get_logger(__name__)
+
 SHOW_S = 1.0
 
 
@@ -45,7 +50,12 @@ class Progress:
         if now - self._shown_at < SHOW_S:
             return
         self._shown_at = now
-        self._show({"hypervisor": self.host, "step": self._step, "progress": self._field(percent)})
+        changes = {"hypervisor": self.host, "step": self._step, "progress": self._field(percent)}
+        try:
+            self._show(changes)
+        except DatabaseUnavailable as error:
+            # The work goes on; how far it is can be said later.
+            log.warning("progress_not_written", error=str(error))
 
     def _field(self, percent: float) -> dict[str, Any] | None:
         if not self._share:

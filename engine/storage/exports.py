@@ -75,7 +75,7 @@ class ExportWork(DiskWork):
             done = self._ssh.run_locked(
                 place.lock(self._installation),
                 ["sh", "-c", program, CREATED_WITH, *where, *arguments],
-                timeout_s=self._settings.convert_timeout_s,
+                timeout_s=self._settings.task_timeout_s,
                 on_output=watch.hear,
                 is_stopped=watch.is_stopped,
                 label=label,

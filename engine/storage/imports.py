@@ -81,7 +81,7 @@ class ImportWork(DiskWork):
             self._ssh.run_locked(
                 lock,
                 self._program(work_programs.UNPACK, place, *argv),
-                timeout_s=self._settings.convert_timeout_s,
+                timeout_s=self._settings.task_timeout_s,
                 is_stopped=watch.is_stopped,
                 label=f"tar -x {member}",
             )

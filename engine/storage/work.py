@@ -83,7 +83,7 @@ class DiskWork(DiskHost):
             self._ssh.run_locked(
                 lock,
                 self._program(work_programs.COPY, place, lock, new, str(need), *argv),
-                timeout_s=self._settings.convert_timeout_s,
+                timeout_s=self._settings.task_timeout_s,
                 on_output=watch.hear,
                 is_stopped=watch.is_stopped,
                 label=" ".join(argv),
@@ -104,7 +104,7 @@ class DiskWork(DiskHost):
             self._ssh.run_locked(
                 place.lock(self._installation),
                 argv,
-                timeout_s=self._settings.convert_timeout_s,
+                timeout_s=self._settings.task_timeout_s,
                 on_output=watch.hear,
                 is_stopped=watch.is_stopped,
                 label=" ".join(argv),
@@ -182,7 +182,7 @@ class DiskWork(DiskHost):
         done = self._ssh.run_locked(
             place.lock(self._installation),
             self._program(work_programs.TOUCH, place, *argv),
-            timeout_s=self._settings.convert_timeout_s,
+            timeout_s=self._settings.task_timeout_s,
             is_stopped=watch.is_stopped,
             check=False,
             label=" ".join(argv),

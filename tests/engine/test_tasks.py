@@ -92,6 +92,21 @@ def test_a_flattened_disk_is_based_on_nothing(
     shared_world.wait_for(desktop, "started")
 
 
+def test_a_flattened_desktop_outlives_its_template(shared_world: World) -> None:
+    template = shared_world.add_template()
+    desktop, other = shared_world.add_desktop(template), shared_world.add_desktop(template)
+    carry_out(shared_world, "flatten", desktop)
+    shared_world.wish(template, "deleted")
+    failure = shared_world.wait_failure(template, "InUse")
+    assert failure["message"].startswith("1 other")
+    shared_world.wish(other, "deleted")
+    shared_world.wait_gone(other)
+    shared_world.wish(template, "deleted")
+    shared_world.wait_gone(template)
+    shared_world.wish(desktop, "started")
+    shared_world.wait_for(desktop, "started")
+
+
 def test_a_disk_is_compressed_and_preallocated(
     shared_world: World, desktop: str, tmp_path: Path
 ) -> None:

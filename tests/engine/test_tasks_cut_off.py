@@ -28,6 +28,8 @@ from tests.engine.orders import (
 from tests.engine.world import World
 
 MIB = 1024**2
+SEEDS = [0, 1, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 8))]
+"""Moments of a kill: two for every change, more in the long run."""
 LARGE_MIB = 96
 """Of noise, which takes seconds to compress."""
 
@@ -210,7 +212,7 @@ def test_a_storage_that_fills_up_meanwhile_changes_nothing(
         assert storage.far_files(desktop) == []
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("kind", ["convert", "move", "flatten"])
 def test_killed_anywhere_it_is_done_in_the_end(
     shared_world: World, storage: Storage, tmp_path: Path, kind: str, seed: int

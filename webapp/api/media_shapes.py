@@ -141,6 +141,7 @@ class Medium(Answer):
     observed: ObservedMedium
     condition: MediaCondition
     is_ready: bool
+    can_import: bool
     remedy: str | None
     actions: list[MediaAction]
     problem: RowProblem | None

@@ -7,9 +7,10 @@ from typing import Any
 from playwright.sync_api import Page, expect
 
 from db.connection import r
+from db.media_states import MediaCondition
 from db.states import Condition
 from tests.servers import wait_until
-from tests.webapp.pages import rows
+from tests.webapp.pages import media_rows, rows
 from tests.webapp.pages.conftest import Site, wait_live
 
 
@@ -86,7 +87,7 @@ def test_a_user_sees_what_is_hers_to_order_and_an_administrator_more(site: Site)
     assert tasks_of(site, desktop)[0]["args"] == {"compress": True, "preallocation": "off"}
 
 
-def test_the_card_of_a_desktop_shows_the_work(site: Site) -> None:
+def test_the_card_and_the_page_of_a_desktop_show_the_work(site: Site) -> None:
     desktop = rows.desktop("Maths", Condition.STOPPED)
     site.insert("domains", desktop)
     page = visit(site, "/desktops")
@@ -95,8 +96,10 @@ def test_the_card_of_a_desktop_shows_the_work(site: Site) -> None:
     task = rows.task("flatten", desktop, "running")
     site.insert("tasks", task)
     expect(work).to_contain_text("Make independent – 41.5 %, 2 min left")
+    page.goto(f"{site.url}/desktops/{desktop['id']}")
+    expect(page.locator("a.desktop-work")).to_contain_text("Make independent – 41.5 %")
     observe(site, task["id"], state="done", message="x")
-    expect(work).to_be_hidden()
+    expect(page.locator("a.desktop-work")).to_be_hidden()
 
 
 def test_the_list_of_tasks_follows_and_tells_only_what_is_ones_own(site: Site) -> None:
@@ -115,3 +118,22 @@ def test_the_list_of_tasks_follows_and_tells_only_what_is_ones_own(site: Site) -
     expect(all_of_them).to_have_count(3)
     site.run(r.table("tasks").delete())
     expect(page.get_by_role("heading", name="Nothing is being worked on")).to_be_visible()
+
+
+def test_a_disk_image_is_made_a_desktop(site: Site) -> None:
+    medium = media_rows.medium("Box", MediaCondition.AVAILABLE, kind="disk")
+    site.insert("media", medium)
+    page = visit(site, "/media", "root")
+    page.get_by_role("button", name="Make a desktop of Box").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("From a box")
+    dialog.get_by_label("Firmware").select_option("uefi")
+    dialog.get_by_role("button", name="Make it").click()
+    expect(dialog).to_be_hidden()
+    task = tasks_of(site, medium)[0]
+    made = site.run(r.table("domains").get(task["args"]["into"]))
+    assert (task["kind"], made["name"], made["spec"]["firmware"]) == (
+        "import",
+        "From a box",
+        "uefi",
+    )

@@ -13,6 +13,7 @@ import { installPlacement } from "../placement.js";
 import { watchThumbnails } from "../thumbnails.js";
 import { toast, toastProblem } from "../toast.js";
 import { say, words } from "../words.js";
+import { followWork } from "../work.js";
 
 const page = document.getElementById("desktop-page");
 const rename = document.getElementById("rename");
@@ -21,10 +22,12 @@ const drives = document.getElementById("drives");
 const showDrives = drives && installDrives(drives, changeDrives);
 const path = `/desktops/${encodeURIComponent(desktop.id)}`;
 
+const work = followWork((id) => id === desktop.id && show(desktop));
+
 function show(payload) {
   desktop = { ...payload, history: payload.history ?? desktop.history };
   document.title = `${desktop.name} · IsardVDI`;
-  fill(page, desktop);
+  fill(page, { ...desktop, task: work.on(desktop.id) });
   showDrives?.(desktop);
 }
 
@@ -64,6 +67,7 @@ const socket = connectLive({
   },
   "desktop.changed": change,
   "desktop.removed": ({ id }) => id === desktop.id && gone(),
+  ...work.listeners,
   "thumbnail.changed": ({ id, url, at }) => {
     if (id === desktop.id) show({ ...desktop, thumbnail_url: url, thumbnail_at: at });
   },

@@ -12,6 +12,7 @@ import { connectLive } from "../live.js";
 import { watchThumbnails } from "../thumbnails.js";
 import { toast, toastProblem } from "../toast.js";
 import { say, words } from "../words.js";
+import { followWork } from "../work.js";
 
 const list = document.getElementById("desktops");
 const payloads = new Map();
@@ -23,30 +24,9 @@ for (const payload of JSON.parse(document.getElementById("desktops-data").textCo
 
 const filter = installFilter(payloads, cards);
 
-// Work on the disks of a desktop, under way or waiting: shown on its card.
-const work = new Map();
-
-function workOn(payload) {
-  const open = [...work.values()].filter((task) => task.target === payload.id);
-  return open.find((task) => task.observed.state === "running") ?? open[0] ?? null;
-}
-
-function showWork(target) {
-  const payload = payloads.get(target);
-  if (payload && cards.has(target)) fill(cards.get(target), { ...payload, task: workOn(payload) });
-}
-
-function changeWork(task) {
-  if (task.is_open) work.set(task.id, task);
-  else work.delete(task.id);
-  showWork(task.target);
-}
-
-function removeWork(id) {
-  const target = work.get(id)?.target;
-  work.delete(id);
-  if (target) showWork(target);
-}
+const work = followWork((id) => {
+  if (cards.has(id)) fill(cards.get(id), { ...payloads.get(id), task: work.on(id) });
+});
 
 const isBefore = (a, b) => {
   const [left, right] = [a.name.toLowerCase(), b.name.toLowerCase()];
@@ -70,7 +50,7 @@ function placeCard(card, payload) {
 }
 
 function addCard(payload) {
-  const card = makeFromTemplate("desktop-card", { ...payload, task: workOn(payload) });
+  const card = makeFromTemplate("desktop-card", { ...payload, task: work.on(payload.id) });
   cards.set(payload.id, card);
   placeCard(card, payload);
   thumbnails.add(card);
@@ -81,7 +61,7 @@ function change(payload) {
   payloads.set(payload.id, payload);
   const card = cards.get(payload.id);
   if (card) {
-    fill(card, { ...payload, task: workOn(payload) });
+    fill(card, { ...payload, task: work.on(payload.id) });
     if (before.name !== payload.name) placeCard(card, payload);
   } else {
     addCard(payload);
@@ -119,12 +99,7 @@ const socket = connectLive({
   "desktops.list": ({ items }) => replaceAll(items),
   "desktop.changed": change,
   "desktop.removed": ({ id }) => remove(id),
-  "tasks.list": ({ items }) => {
-    for (const id of [...work.keys()]) removeWork(id);
-    items.forEach(changeWork);
-  },
-  "task.changed": changeWork,
-  "task.removed": ({ id }) => removeWork(id),
+  ...work.listeners,
   "thumbnail.changed": ({ id, url, at }) => {
     const payload = payloads.get(id);
     if (payload) change({ ...payload, thumbnail_url: url, thumbnail_at: at });

@@ -111,6 +111,7 @@ const WISHES = { download: "available", cancel: "absent" };
 
 async function perform(payload, action) {
   if (action === "edit") return openEdit(payload);
+  if (action === "import") return openImport(payload);
   if (action === "continue") {
     continued = payload.id;
     return picker.click();
@@ -139,6 +140,27 @@ list.addEventListener("click", async (event) => {
 
 // Dialogs
 
+const taken = document.getElementById("import");
+let taking = null;
+
+function openImport(payload) {
+  taking = payload.id;
+  taken.querySelector("form").elements.name.value = payload.name;
+  taken.showModal();
+}
+
+onSubmit(taken, async (form) => {
+  const args = {
+    name: readField(form, "name", true),
+    kind: form.elements.kind.value,
+    firmware: form.elements.firmware.value,
+    vcpus: Number(form.elements.vcpus.value),
+    memory_mib: Number(form.elements.memory_mib.value),
+  };
+  await call("POST", `${pathOf(taking)}/tasks`, { kind: "import", args });
+  toast("good", say("ordered"));
+});
+
 const add = document.getElementById("add");
 const addForm = add.querySelector("form");
 let nameTouched = false;
@@ -153,7 +175,7 @@ function showSource() {
 function suggestName(text) {
   if (nameTouched) return;
   const name = decodeURIComponent(text.split(/[?#]/)[0].split("/").pop() ?? "");
-  const plain = name.replace(/\.(iso|img|qcow2|raw|flp|vfd)$/i, "").replace(/[<>_]+/g, " ").trim();
+  const plain = name.replace(/\.(iso|img|qcow2|raw|flp|vfd|vmdk|vdi|ova)$/i, "").replace(/[<>_]+/g, " ").trim();
   addForm.elements.name.value = plain.slice(0, 80);
 }
 
