@@ -3,14 +3,15 @@
 A row that was removed straight from its table leaves its domain and its disks behind. They are put
 into table `orphans` with what is known of them, for an administrator to look at, and nothing here
 ever touches them (engine/reconcilers/orphan.py does, where that is wished); what carries another
-installation's id is marked as not ours. Only hosts that are connected and storage
-whose marker is ours are looked at, and every suspect is looked up in the database itself, because
-the caches may lag.
+installation's id is marked as not ours. Only hosts that are connected and storage whose marker is
+ours are looked at, and every suspect is looked up in the database itself, because the caches may
+lag.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from db import observed as door
@@ -30,13 +31,16 @@ from engine.unit import Unit
 log = get_logger(__name__)
 
 FIRST_S = 20.0
-EVERY_S = 60.0
+EVERY_S = 30.0
+LEDGER_S = 300.0
+"""Walking the whole ledger is dearer than listing storage, and only tidies up."""
 
 
 class Orphans:
     def __init__(self, context: Context) -> None:
         self._c = context
         self._backings: dict[str, str | None] = {}
+        self._ledger_at = 0.0
 
     def search(self, beat: Beat) -> None:
         """The loop."""
@@ -52,6 +56,7 @@ class Orphans:
         """One round over everything that can be looked at now."""
         found: dict[str, dict[str, Any]] = {}
         looked_at: set[str] = set()
+        records = self._records_of_nothing()
         for unit in self._c.units.all():
             beat.beat()
             if unit.knowledge is Knowledge.LISTED:
@@ -60,7 +65,7 @@ class Orphans:
         for site in self._sites():
             beat.beat()
             try:
-                found |= self._files_of(site)
+                found |= self._files_of(site, records)
                 looked_at.add(f"file {site.path}")
             except EngineError as error:
                 log.info("storage_not_listed", path=site.path, error=error.message)
@@ -98,14 +103,16 @@ class Orphans:
                     sites.setdefault(path, DiskSite(pool, path, unit))
         return sites.values()
 
-    def _files_of(self, site: DiskSite) -> dict[str, dict[str, Any]]:
+    def _files_of(
+        self, site: DiskSite, records: Sequence[Mapping[str, Any]]
+    ) -> dict[str, dict[str, Any]]:
         mark = queries.get_row(self._c.database, "storage_marks", f"{site.pool}:{site.path}")
         if mark is None:
             return {}
         prove_storage(self._c, site, make=False)
         files = {one.path: one for one in list_files(site.unit.ssh, site.path)}
         unknown = self._without_row({one.domain_id for one in files.values()})
-        self._drop_records_of_nothing(site, set(files))
+        self._drop_records_of_nothing(site, records, set(files))
         return {
             path: {
                 "kind": "file",
@@ -134,14 +141,25 @@ class Orphans:
             self._backings[path] = facts.backing if facts else None
         return self._backings[path]
 
-    def _drop_records_of_nothing(self, site: DiskSite, paths: set[str]) -> None:
-        """Of domains without row, whose file is not on this storage either."""
+    def _records_of_nothing(self) -> list[dict[str, Any]]:
+        """Of domains without row: now and then, and none in between."""
+        if time.monotonic() < self._ledger_at:
+            return []
+        self._ledger_at = time.monotonic() + LEDGER_S
+        return queries.list_without_domain(self._c.database, "disks", "domain")
+
+    def _drop_records_of_nothing(
+        self, site: DiskSite, records: Sequence[Mapping[str, Any]], paths: set[str]
+    ) -> None:
+        """Those whose file is not on this storage either."""
         left = [
             ("disks", record["id"])
-            for record in queries.list_without_domain(self._c.database, "disks", "domain")
+            for record in records
             if str(record.get("path")).rsplit("/", 2)[0] == site.path
             and record["path"] not in paths
         ]
+        if not left:
+            return
         self._c.lease.check()
         door.drop_records(self._c.database, left)
 
