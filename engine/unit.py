@@ -38,7 +38,7 @@ log = get_logger(__name__)
 LIST_S = 30.0
 """Events keep what was seen true; the listing finds what an event did not tell."""
 CHECK_S = 300.0
-PING_S, PING_TIMEOUT_S = 5.0, 5.0
+PING_S, PING_TIMEOUT_S = 5.0, 4.0
 """Of a host that only works on disks: it is noticed within ten seconds too."""
 RETRY_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 RETRY_WITH_DESKTOPS_S = 2.0
@@ -296,6 +296,7 @@ class Unit:
             self.health.keep_disks()
         else:
             self.health.lose()
+            self.ssh.drop()
         self._set_knowledge(Knowledge.LOST)
         wanted = self._check_wanted.is_set() or not self._is_explained(error)
         self._check_wanted.clear()

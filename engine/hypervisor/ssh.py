@@ -33,6 +33,7 @@ log = get_logger(__name__)
 
 STOP_LOOK_S = 0.5
 """How often a command that may be called off asks whether it was."""
+DROP_WAIT_S = 0.5
 OUTPUT_MAX_BYTES = 16 * 1024 * 1024
 """A command that says more than this is ended: nothing of ours does."""
 
@@ -175,6 +176,15 @@ class SshSession:
         with self._lock:
             self._closed = True
             link, self._link = self._link, None
+        if link is not None:
+            link.transport.close()
+
+    def drop(self) -> None:
+        """The host was found silent: end what waits for it, now. The next call connects anew."""
+        if not self._lock.acquire(timeout=DROP_WAIT_S):
+            return  # somebody is connecting: nothing waits in an older connection
+        link, self._link = self._link, None
+        self._lock.release()
         if link is not None:
             link.transport.close()
 
