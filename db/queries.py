@@ -171,3 +171,14 @@ def read_media(database: Database, media_id: Any) -> dict[str, Any]:
 def media_record_id(media_id: Any) -> str:
     """Its key in the ledger (table `disks`)."""
     return f"media/{media_id}"
+
+
+def list_without_medium(database: Database) -> list[dict[str, Any]]:
+    """Lines of the ledger that speak of a medium whose row is not there."""
+
+    def has_none(row: Any) -> Any:
+        media_id = row["media"]
+        return r.and_(media_id.type_of().eq("STRING"), r.table("media").get(media_id).eq(None))
+
+    rows: list[dict[str, Any]] = database.run(r.table("disks").filter(has_none))
+    return rows

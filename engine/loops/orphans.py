@@ -19,11 +19,12 @@ from db import queries
 from db.errors import DatabaseUnavailable
 from db.logs import get_logger
 from engine.decisions import Knowledge
-from engine.errors import EngineError, HostLost
+from engine.errors import EngineError, HostLost, Terminal
 from engine.loops.leftovers import wait
 from engine.reconcilers import Context
 from engine.reconcilers.disk_places import DiskSite, prove_storage
 from engine.reconcilers.orphan import OWNERS
+from engine.storage.media_paths import place_media
 from engine.storage.stray import list_files
 from engine.supervisor import Beat
 from engine.unit import Unit
@@ -110,10 +111,15 @@ class Orphans:
         if mark is None:
             return {}
         prove_storage(self._c, site, make=False)
-        files = {one.path: one for one in list_files(site.unit.ssh, site.path)}
+        media = self._media_of(site)
+        files = {
+            one.path: one
+            for one in list_files(site.unit.ssh, site.path)
+            if one.path.rsplit("/", 1)[0] not in media
+        }
         unknown = self._without_row({one.domain_id for one in files.values()})
         self._drop_records_of_nothing(site, records, set(files))
-        return {
+        return media | {
             path: {
                 "kind": "file",
                 "hypervisor": site.unit.id,
@@ -128,6 +134,33 @@ class Orphans:
             for path, one in files.items()
             if one.domain_id in unknown
         }
+
+    def _media_of(self, site: DiskSite) -> dict[str, dict[str, Any]]:
+        """Folders of media whose row was removed straight from its table; by the ledger."""
+        orphans, gone = {}, []
+        for record in queries.list_without_medium(self._c.database):
+            if record.get("pool_path") != site.path:
+                continue
+            try:
+                place = place_media(site.path, str(record["media"]))
+            except Terminal:
+                continue  # no medium's id: nothing of ours can be there
+            size = site.unit.media.weigh(place)
+            if size is None:
+                gone.append(("disks", record["id"]))
+                continue
+            orphans[place.folder] = {
+                "kind": "media",
+                "hypervisor": site.unit.id,
+                "path": place.folder,
+                "domain": place.media_id,
+                "size": size,
+                "ours": True,
+                "message": "The file of a medium that is not there any more.",
+            }
+        self._c.lease.check()
+        door.drop_records(self._c.database, gone)
+        return orphans
 
     def _backing_of(self, site: DiskSite, path: str) -> str | None:
         """Asked once for each file; a file that cannot be read has none to tell."""
@@ -198,4 +231,6 @@ def _place_of(row: Mapping[str, Any]) -> str:
     """What has to be looked at to know whether this orphan is still there."""
     if row.get("kind") == "domain":
         return f"domain {row.get('hypervisor')}"
+    if row.get("kind") == "media":
+        return f"file {str(row.get('path')).rsplit('/', 1)[0]}"
     return f"file {str(row.get('path')).rsplit('/', 2)[0]}"

@@ -24,6 +24,7 @@ from engine.executor import disk_lane, power_lane
 from engine.reconcilers import Context, Outcome
 from engine.reconcilers.disk_places import DiskSite, prove_storage
 from engine.reconcilers.domain_facts import Elsewhere
+from engine.storage.media_paths import EXTENSIONS, MediaPlace, place_media
 from engine.storage.paths import DiskPlace, split_disk_path
 from engine.storage.stray import find_users
 from engine.workqueue import Key
@@ -66,6 +67,9 @@ class OrphanReconciler:
             self._remove_domain(row, lane)
         elif row.get("kind") == "file":
             self._remove_file(split_disk_path(str(row.get("path"))), lane)
+        elif row.get("kind") == "media":
+            pool_path, _, media_id = str(row.get("path")).rpartition("/")
+            self._remove_medium(place_media(pool_path, media_id), lane)
         else:
             raise Terminal(Reason.INVALID_ROW, "This is no domain and no file.", step="kind")
 
@@ -92,7 +96,7 @@ class OrphanReconciler:
         unit.connection.destroy(domain_id)
 
     def _remove_file(self, place: DiskPlace, lane: str) -> None:
-        site = self._site_of(place)
+        site = self._site_of(place.pool_path)
         if lane != disk_lane(site.unit.id):
             raise Elsewhere(disk_lane(site.unit.id))
         with self._c.disk_locks.hold(place.domain_id):
@@ -105,15 +109,34 @@ class OrphanReconciler:
         gone = [("disks", one["id"]) for one in records if one.get("path") == place.path]
         door.drop_records(self._c.database, gone)
 
-    def _site_of(self, place: DiskPlace) -> DiskSite:
+    def _remove_medium(self, place: MediaPlace, lane: str) -> None:
+        site = self._site_of(place.pool_path)
+        if lane != disk_lane(site.unit.id):
+            raise Elsewhere(disk_lane(site.unit.id))
+        prove_storage(self._c, site, make=False)
+        users = queries.list_media_users(self._c.database, place.media_id)
+        if users:
+            name = users[0].get("name") or users[0]["id"]
+            raise Terminal(
+                Reason.IN_USE,
+                f"{len(users)} desktops or templates have it in a drive, such as {name!r}. "
+                "Take it out of them first.",
+                step="look",
+            )
+        files = {place.path(extension) for extension in EXTENSIONS}
+        self._require_closed(files)
+        self._require_no_row(place.media_id)
+        self._c.lease.check()
+        site.unit.media.clear(place)
+        door.drop_records(self._c.database, [("disks", queries.media_record_id(place.media_id))])
+
+    def _site_of(self, pool_path: str) -> DiskSite:
         """Its path must be a pool's, on a host that works on disks now."""
         for unit in self._c.units.all():
             for pool, path in unit.row.paths:
-                if path == place.pool_path and unit.works_on_disks:
+                if path == pool_path and unit.works_on_disks:
                     return DiskSite(pool, path, unit)
-        raise Transient(
-            Reason.NO_DISK_HOST, f"No host works on {place.pool_path} now.", step="storage"
-        )
+        raise Transient(Reason.NO_DISK_HOST, f"No host works on {pool_path} now.", step="storage")
 
     def _require_no_row(self, domain_id: str) -> None:
         for table in OWNERS:
@@ -140,9 +163,12 @@ class OrphanReconciler:
                 "Delete those first.",
                 step="look",
             )
+        self._require_closed({place.path})
+
+    def _require_closed(self, files: set[str]) -> None:
         for unit in self._c.units.all():
             for seen in unit.listed():
-                if place.path in seen.disks:
+                if files & {*seen.disks, *seen.drives}:
                     raise Terminal(
                         Reason.IN_USE,
                         f"A domain on {unit.id} has it open: {seen.uuid}.",

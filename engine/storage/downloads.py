@@ -75,6 +75,16 @@ class MediaHost:
         extension, size = done.split()
         return Stored(place.path(extension), int(size))
 
+    def weigh(self, place: MediaPlace) -> int | None:
+        """How many bytes its folder holds, finished or not; None where there is none."""
+        try:
+            done = self._run(media_programs.WEIGH, place, label=f"du {place.folder}")
+        except CommandFailed as error:
+            if error.exit_status == programs.NOT_THERE:
+                return None
+            raise explain(error, self._at(place), "look") from error
+        return int(done.split()[0])
+
     def find_source(self, url: str, allowed: Sequence[Network], *, trusts_http: bool) -> Source:
         """Follow the redirects, judging each. `trusts_http`: content that is known by its checksum
         may come unencrypted even where it was asked for by https.

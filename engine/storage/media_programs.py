@@ -47,6 +47,14 @@ exit 84
 """
 )
 
+WEIGH = (
+    MEDIA_PLACE
+    + """
+[ -d "$folder" ] || exit 84
+exec du -sb -- "$folder"
+"""
+)
+
 ROOM = (
     MEDIA_PLACE
     + """

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from db.connection import r
+from tests.engine.file_server import FileServer
 from tests.engine.world import World
+from tests.lab.iso import make_iso
 
 FOREIGN = """
 <domain type='qemu'>
@@ -33,6 +35,7 @@ class Left:
     running_disk: Path
     disk: Path
     foreign: str
+    medium: Path
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +48,7 @@ def left() -> Iterator[Left]:
         world.host.exec(["virsh", "-q", "create", str(file)])
         running, running_disk = leave_behind(world, running=True)
         _, disk = leave_behind(world, running=False)
-        yield Left(world, running, running_disk, disk, foreign)
+        yield Left(world, running, running_disk, disk, foreign, leave_medium_behind(world))
 
 
 def orphan(world: World, orphan_id: str) -> dict[str, Any] | None:
@@ -80,6 +83,38 @@ def leave_behind(world: World, *, running: bool) -> tuple[str, Path]:
     disk = world.disk_of(desktop)
     world.database.run(r.table("domains").get(desktop).delete())
     return desktop, disk
+
+
+def leave_medium_behind(world: World) -> Path:
+    """The folder of an image whose row is removed straight from its table; in a desktop's drive."""
+    allow = {"id": "downloads", "allow": ["127.0.0.0/8"]}
+    world.database.run(r.table("config").insert(allow))
+    media_id = str(uuid.uuid4())
+    with FileServer() as server:
+        source = {"url": server.url("/left.iso", content=make_iso())}
+        row = {"id": media_id, "kind": "iso", "name": "Left", "user": "ana", "source": source}
+        world.database.run(r.table("media").insert({**row, "desired": {"state": "available"}}))
+        table = r.table("media").get(media_id)
+        state = table["observed"]["state"].default("")
+        world.wait_until(lambda: world.database.run(state) == "available", "the image is there")
+    world.database.run(table.delete())
+    return world.folder / "storage" / "media" / media_id
+
+
+def test_the_file_of_a_medium_is_found_and_removed(left: Left) -> None:
+    world, folder = left.world, left.medium
+    found = wait_listed(world, str(folder))
+    assert (found["kind"], found["ours"]) == ("media", True)
+    assert found["size"] > len(make_iso()) - 1
+    desktop = world.add_domain("desktop", {"media": folder.name, "size_gib": 0.01}, name="User")
+    wish_gone(world, str(folder))
+    wait_refused(world, str(folder), "such as 'User'")
+    assert folder.exists()
+    world.database.run(r.table("domains").get(desktop).delete())
+    wish_gone(world, str(folder))
+    world.wait_until(lambda: orphan(world, str(folder)) is None, "the file is removed")
+    assert not folder.exists()
+    assert world.database.run(r.table("disks").get(f"media/{folder.name}")) is None
 
 
 def test_a_domain_and_its_disk_are_found_and_removed_one_after_the_other(left: Left) -> None:

@@ -62,6 +62,10 @@ def create_from_media(user: Person, fields: Mapping[str, Any]) -> Payload:
     if medium.get("kind") == "floppy":
         text = "Desktops are installed from ISO images or made of disk images."
         raise Problem(422, "InvalidField", text, field="origin.media")
+    format = as_text(tidy_media(medium)["observed"].get("format"))
+    if is_disk and format not in (None, "", "qcow2", "raw"):
+        text = f"An image of format {format} is taken over by an order: Import, on the page Media."
+        raise Problem(422, "NeedsImport", text, field="origin.media")
     wanted = dict(fields.get("spec") or {})
     drives = wanted.pop("media", None)
     if drives is None:

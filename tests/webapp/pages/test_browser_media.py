@@ -256,6 +256,23 @@ def test_an_entry_of_a_catalogue_is_downloaded_with_one_click(site: Site) -> Non
     expect(found.locator(".badge")).to_have_text("Downloaded")
 
 
+def test_a_desktop_is_made_of_a_disk_image(site: Site) -> None:
+    image = media_rows.medium("Ready-made", MediaCondition.AVAILABLE, kind="disk")
+    image["observed"]["format"] = "vmdk"
+    site.insert("media", image)
+    page = visit(site)
+    found = card(page, "Ready-made")
+    found.get_by_role("button", name="More for Ready-made").click()
+    page.get_by_role("menuitem", name="Make a desktop of it").click()
+    page.locator("#import-memory").fill("0.5")
+    page.get_by_role("button", name="Make it").click()
+    expect(page.get_by_text("Ready-made is being created")).to_be_visible()
+    (task,) = site.run(r.table("tasks").filter({"target": image["id"]}).coerce_to("array"))
+    assert task["kind"] == "import"
+    (row,) = site.run(r.table("domains").coerce_to("array"))
+    assert (row["name"], row["spec"]["memory_mib"]) == ("Ready-made", 512)
+
+
 def test_an_administrator_allows_a_network_inside(site: Site) -> None:
     page = visit(site)
     page.get_by_role("button", name="Allowed networks").click()

@@ -28,7 +28,8 @@ function isBefore(a, b) {
 function draw(payload) {
   const progress = sending.get(payload.id) ?? null;
   const resumable = payload.condition === "uploading" && !progress && payload.actions.length > 0;
-  const shown = { ...payload, upload: progress, resumable };
+  const importable = payload.kind === "disk" && payload.is_ready && payload.actions.length > 0;
+  const shown = { ...payload, upload: progress, resumable, importable };
   let card = cards.get(payload.id);
   if (card) fill(card, shown);
   else {
@@ -243,6 +244,30 @@ onSubmit(edit, async (form) => {
   const allowed = form.elements.shared.checked === edited.shared ? {} : { allowed: sharing(form) };
   change(await call("PATCH", pathOf(edited.id), { ...fields, ...allowed }));
   toast("good", say("saved"));
+});
+
+const importing = document.getElementById("import");
+let imported = null;
+
+function openImport(payload) {
+  imported = payload.id;
+  const { elements } = importing.querySelector("form");
+  elements.name.value = payload.name;
+  importing.showModal();
+  elements.name.select();
+}
+
+onSubmit(importing, async (form) => {
+  const { elements } = form;
+  const args = {
+    name: readField(form, "name", true),
+    kind: elements.kind.value,
+    firmware: elements.firmware.value,
+    vcpus: Number(elements.vcpus.value),
+    memory_mib: Math.round(Number(elements.memory.value) * 1024),
+  };
+  await call("POST", `${pathOf(imported)}/tasks`, { kind: "import", args });
+  toast("good", say("created", { name: args.name }));
 });
 
 const sources = document.getElementById("sources");
