@@ -94,14 +94,14 @@ def _read_host(args: argparse.Namespace) -> adding.NewHost:
         id=args.id,
         capabilities=KINDS[args.kinds] if args.kinds else None,
         pools=[pool.strip() for pool in args.pool.split(",") if pool.strip()],
-        viewer=_read_viewer(args.viewer, args.viewer_port),
+        viewer=read_viewer(args.viewer, args.viewer_port),
         description=args.description,
         host_key=setup.read_host_key(args.host_key_file) if args.host_key_file else None,
         fingerprint=read_fingerprint(args.fingerprint),
     )
 
 
-def _read_viewer(text: str, port: int | None) -> dict[str, Any]:
+def read_viewer(text: str, port: int | None) -> dict[str, Any]:
     """`HOST`, `HOST:PORT`, `[ADDRESS]:PORT` or `:PORT`."""
     viewer: dict[str, Any] = {"port": port} if port else {}
     if not text:

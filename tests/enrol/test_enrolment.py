@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import threading
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from nacl.public import PublicKey, SealedBox
 from db.connection import r
 from tests.enrol.conftest import FOREIGN_KEY, HOME, MARK, PASSWORD, Enrolling
 from tests.servers import wait_until
+from webapp.viewers import tickets
 
 
 def test_a_password_gives_the_engine_access_and_viewers_their_keys(enrolling: Enrolling) -> None:
@@ -35,6 +38,28 @@ def test_a_password_gives_the_engine_access_and_viewers_their_keys(enrolling: En
     installed = (e.fresh.ticket_keys / "k1.pem").read_text()
     assert installed.startswith("-----BEGIN PUBLIC KEY-----")
     assert "PRIVATE" not in installed
+    assert viewer_answers(e, name) == b"101"
+    assert viewer_answers(e, e.fresh.id) == b"403", "it is known by its new name alone"
+
+
+def viewer_answers(e: Enrolling, hypervisor: str) -> bytes:
+    """The status with which the host's viewer proxy answers a ticket for that hypervisor."""
+    keys = e.world.data / "secrets" / "tickets"
+    domain = str(uuid.uuid4())
+    ticket = tickets.sign(keys, hypervisor=hypervisor, domain=domain, port=5900, life_s=30)
+    lines = [
+        f"GET /?token={ticket.token} HTTP/1.1",
+        "Host: 127.0.0.1",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        "Sec-WebSocket-Protocol: binary",
+    ]
+    address = ("127.0.0.1", e.fresh.viewer_port)
+    with socket.create_connection(address, timeout=30) as client:
+        client.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+        return client.recv(64).split()[1]
 
 
 def test_enrolling_again_changes_nothing_and_needs_no_password(enrolling: Enrolling) -> None:
@@ -99,8 +124,8 @@ def test_the_password_is_never_sent_to_a_host_with_another_key(
 
 def test_a_host_that_cannot_run_desktops_is_left_alone(enrolling: Enrolling) -> None:
     e = enrolling
-    socket, hidden = "/run/libvirt/libvirt-sock", "/run/libvirt/hidden"
-    e.fresh.exec(["mv", socket, hidden])
+    door, hidden = "/run/libvirt/libvirt-sock", "/run/libvirt/hidden"
+    e.fresh.exec(["mv", door, hidden])
     try:
         seen = e.wait_enrolment(e.add(trust_new_key=True), "failed", reason="NoLibvirt")
         assert "systemctl enable --now libvirtd" in seen["message"]
@@ -110,7 +135,7 @@ def test_a_host_that_cannot_run_desktops_is_left_alone(enrolling: Enrolling) -> 
         e.wait_enrolment(e.add(trust_new_key=True, capabilities=kinds), "done")
         assert not list(e.fresh.ticket_keys.iterdir())
     finally:
-        e.fresh.exec(["mv", hidden, socket])
+        e.fresh.exec(["mv", hidden, door])
 
 
 def seal(e: Enrolling, hypervisor: dict[str, Any], **more: Any) -> bytes:

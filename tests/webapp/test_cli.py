@@ -18,6 +18,7 @@ from tests.servers import ROOT
 from tests.webapp.conftest import Rows
 from webapp.auth import passwords
 from webapp.cli import main
+from webapp.hypervisor_cli import read_viewer
 from webapp.services import users
 
 
@@ -111,6 +112,39 @@ def test_a_hypervisor_is_added_once(run: Run, rows: Rows, tmp_path: Path) -> Non
     assert_refused(run("hypervisor", "add", "x", "--hostname=-oProxyCommand=x"), "hostname")
     missing = run("hypervisor", "add", "y", "--hostname", "h", "--host-key-file", "/nowhere")
     assert_refused(missing, "host key file")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--hostname="], "HYPERVISOR is missing"),
+        (["--port=ssh"], "PORT is wrong"),
+        (["--port=70000"], "PORT is wrong"),
+        (["--user=root; id"], "USER is wrong"),
+        (["--kinds=router"], "KINDS is wrong"),
+        (["--pool=nowhere"], "There are: default"),
+        (["--viewer=[::1]:x"], "VIEWER is wrong"),
+        (["--fingerprint=MD5:00"], "ssh-keygen -lf"),
+        ([], "The engine is not running"),
+    ],
+)
+def test_what_is_wrong_with_a_new_host_is_said(
+    run: Run, rows: Rows, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    monkeypatch.setenv("PASSWORD", "secret")
+    add = ["hypervisor", "add", "--enrol", *([] if "--hostname=" in words else ["--hostname=h"])]
+    assert_refused(run(*add, *words), said)
+    assert "PASSWORD" not in os.environ
+    assert rows.count("hypervisors") == rows.count("enrolments") == 0
+
+
+def test_where_browsers_reach_a_host_is_read_as_people_write_it() -> None:
+    assert read_viewer("", None) == {}
+    assert read_viewer("v.example", None) == {"hostname": "v.example"}
+    assert read_viewer("v.example:443", 6080) == {"hostname": "v.example", "port": 443}
+    assert read_viewer(":443", None) == {"port": 443}
+    assert read_viewer("2001:db8::7", None) == {"hostname": "2001:db8::7"}
+    assert read_viewer("[2001:db8::7]:443", None) == {"hostname": "2001:db8::7", "port": 443}
 
 
 def test_a_pools_paths_are_set_while_nothing_is_in_it(run: Run, rows: Rows) -> None:

@@ -67,8 +67,8 @@ def add_host(
             "PASSWORD is missing: give the password of the user on the host, as in "
             "PASSWORD=<its password>. It is used once and kept nowhere."
         )
-    key = require_engine(database, LeaseWatch())
     row, is_new = _find_or_make_row(database, settings, host)
+    key = require_engine(database, LeaseWatch())
     with _called_off(database, row["id"], is_new):
         order = give(
             database,
@@ -192,8 +192,8 @@ def _follow(database: Database, hypervisor: str, order: str, say: Say) -> Row:
                 say(said)
         time.sleep(LOOK_S)
     raise IsardError(
-        "The engine has not tried to log in. Look at its log (docker logs isard-engine, or make "
-        "logs) and try again."
+        "The engine has not tried to log in. Look at its log (docker-compose logs isard-engine, or "
+        "make logs) and try again."
     )
 
 

@@ -25,7 +25,7 @@ from db.rowcheck import FINGERPRINT
 from webapp.errors import Problem
 from webapp.services.health import LeaseWatch
 from webapp.settings import WebSettings
-from webapp.tidy import Row
+from webapp.tidy import Row, as_text
 from webapp.viewers import tickets
 
 log = get_logger(__name__)
@@ -33,8 +33,8 @@ log = get_logger(__name__)
 SWEEP_S = 10.0
 
 ENGINE_AWAY = (
-    "The engine is not running, so nobody can log in to the host. Start it (docker start "
-    "isard-engine, or make run) and try again. Nothing was changed."
+    "The engine is not running, so nobody can log in to the host. Start it (docker-compose up -d, "
+    "or make run) and try again. Nothing was changed."
 )
 
 
@@ -44,6 +44,14 @@ def require_engine(database: Database, watch: LeaseWatch) -> Row:
     if row is None or not watch.is_engine_at_work(database):
         raise Problem(503, "EngineNotRunning", ENGINE_AWAY)
     return row
+
+
+def authorized_keys_line(database: Database) -> str:
+    """What lets the engine in where it stands in a user's ~/.ssh/authorized_keys; empty while no
+    engine has published it.
+    """
+    row = queries.get_row(database, "engine", "enrolment_key") or {}
+    return as_text(row.get("ssh_key")) or ""
 
 
 def give(

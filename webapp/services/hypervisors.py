@@ -38,6 +38,12 @@ def get_hypervisor(user: Person, hypervisor_id: str) -> Payload:
     return payloads.hypervisor(_find(user, hypervisor_id))
 
 
+def read_engine_key(user: Person) -> str:
+    """The line that lets the engine in on a host, for adding it by hand."""
+    _require_admin(user)
+    return enrolments.authorized_keys_line(database())
+
+
 def add_hypervisor(user: Person, fields: dict[str, Any]) -> Payload:
     """`fields`: `id`, `hostname`, and what is known of EDITABLE and `host_key`; with a `password`
     (and `fingerprint`, `trust_new_key`) it is enrolled too. Starts enabled.

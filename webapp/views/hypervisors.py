@@ -10,7 +10,7 @@ from typing import Any
 from flask import Response, render_template
 
 from webapp.auth.guards import admin_required, current_user
-from webapp.services import desktops, hypervisors
+from webapp.services import desktops, hypervisors, pools
 from webapp.views.pages import blueprint
 
 RUNNING = ("started", "paused", "unknown")
@@ -24,7 +24,8 @@ def show_hypervisors() -> str:
         with_desktops(item, on_host.get(item["id"], []))
         for item in hypervisors.list_hypervisors(current_user)
     ]
-    return render_template("hypervisors.html", hypervisors=items)
+    known = pools.list_pools(current_user)
+    return render_template("hypervisors.html", hypervisors=items, pools=known)
 
 
 @blueprint.get("/admin/hypervisors/<hypervisor_id>", endpoint="hypervisor")
@@ -32,7 +33,13 @@ def show_hypervisors() -> str:
 def show_hypervisor(hypervisor_id: str) -> str:
     found = hypervisors.get_hypervisor(current_user, hypervisor_id)
     item = with_desktops(found, _running_by_host().get(found["id"], []))
-    return render_template("hypervisor.html", hypervisor=item, active="pages.hypervisors")
+    return render_template(
+        "hypervisor.html",
+        hypervisor=item,
+        pools=pools.list_pools(current_user),
+        engine_key=hypervisors.read_engine_key(current_user),
+        active="pages.hypervisors",
+    )
 
 
 @blueprint.get("/admin/hypervisors/<hypervisor_id>/key")

@@ -129,6 +129,17 @@ WORDS: dict[str, dict[str, str]] = {
         "disks": "Making its disks",
         "deleting": "Removing its disks",
     },
+    "enrolment": {
+        "working": "Setting up access",
+        "waiting": "Accept the host's key to go on",
+        "done": "Access is set up",
+        "failed": "Access could not be set up",
+    },
+    "trusted": {
+        "accepted": "It shows the accepted key.",
+        "fingerprint": "Its key has the fingerprint that was given.",
+        "first_use": "Nobody had accepted its key before, so it was trusted at first sight.",
+    },
     "host_state": {
         "online": "Online",
         "degraded": "Not all storage",
@@ -253,6 +264,8 @@ WORDS: dict[str, dict[str, str]] = {
         "saved": "Saved",
         "ordered": "Ordered",
         "checks_ask": "The checks are being made again.",
+        "enrol_asked": "The engine logs in now.",
+        "pick_pool": "Choose at least one pool.",
         "key_accepted": "The key is accepted. Connecting.",
         "pool_added": "{name} was added",
         "pool_removed": "{name} was removed",

@@ -116,15 +116,70 @@ def test_a_host_is_added_and_its_fields_judged(site: Site) -> None:
     name.fill("Not A Slug")
     dialog.get_by_label("Address", exact=True).fill("10.0.0.7")
     dialog.get_by_role("button", name="Add it").click()
-    expect(dialog.locator("#host-id-error")).not_to_be_empty()
+    expect(dialog.locator("#host-id-error")).to_contain_text("plain letters, digits")
     name.fill("hyper-7")
+    dialog.get_by_role("switch", name="default").uncheck()
+    dialog.get_by_role("button", name="Add it").click()
+    expect(dialog.locator("#host-pools-error")).to_have_text("Choose at least one pool.")
+    dialog.get_by_role("switch", name="default").check()
+    dialog.get_by_label("Viewer port").fill("6090")
     dialog.get_by_role("switch", name="Makes and keeps disks").uncheck()
     dialog.get_by_role("button", name="Add it").click()
-    expect(dialog).to_be_hidden()
-    expect(page.locator(".host-name")).to_have_text("hyper-7")
+    page.wait_for_url("**/admin/hypervisors/hyper-7")
     made = row_of(site, "hyper-7")
     assert made["hostname"] == "10.0.0.7"
+    assert made["viewer"]["port"] == 6090
     assert made["capabilities"] == {"hypervisor": True, "disk_operations": False}
+
+
+def test_a_machine_that_is_there_already_is_said_at_its_address(site: Site) -> None:
+    site.insert("hypervisors", rows.hypervisor("hyper-1"))
+    page = visit(site, "/admin/hypervisors")
+    page.get_by_role("button", name="Add a hypervisor").first.click()
+    dialog = page.get_by_role("dialog", name="Add a hypervisor")
+    dialog.get_by_label("Name", exact=True).fill("again")
+    dialog.get_by_label("Address", exact=True).fill("hyper-1.example")
+    dialog.get_by_role("button", name="Add it").click()
+    expect(dialog.locator("#host-hostname-error")).to_contain_text("as 'hyper-1'")
+
+
+def test_access_is_shown_as_it_is_set_up(site: Site) -> None:
+    bare = rows.hypervisor("hyper-1", "connecting", checks=[])
+    line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 isardvdi engine"
+    site.insert("hypervisors", bare)
+    site.insert("engine", {"id": "enrolment_key", "public": "x", "ssh_key": line})
+    page = visit(site, "/admin/hypervisors/hyper-1")
+    page.get_by_text("add the engine's key by hand").click()
+    expect(page.locator(".code")).to_have_text(line)
+    seen = bare["observed"]
+
+    def show(state: str, **more: Any) -> None:
+        enrolment = {"state": state, "message": f"Said when {state}.", "at": rows.NOW, **more}
+        observe(site, "hyper-1", **{**seen, "enrolment": enrolment})
+
+    show("working")
+    expect(page.locator("#announce")).to_have_text("hyper-1: Setting up access")
+    expect(page.get_by_role("progressbar", name="Setting up access")).to_be_visible()
+    show("waiting", host_key=rows.NEW_KEY)
+    expect(page.get_by_text("Accept the host's key to go on", exact=True)).to_be_visible()
+    expect(page.locator("[data-fingerprint]")).to_have_text(rows.NEW_KEY_FINGERPRINT)
+    expect(page.get_by_role("button", name="Accept this key")).to_be_visible()
+    show("failed", reason="PasswordRefused")
+    access = page.locator("[data-access]")
+    expect(access).to_contain_text("The hypervisor refuses the password")
+    expect(page.get_by_role("button", name="Accept this key")).to_be_hidden()
+    show("done", trusted="fingerprint")
+    expect(access).to_contain_text("Its key has the fingerprint that was given.")
+    expect(access).not_to_contain_text("refuses")
+    access.get_by_role("button", name="Set up access").click()
+    dialog = page.get_by_role("dialog", name="Set up access to hyper-1")
+    dialog.get_by_label("Password, used once").fill("secret")
+    dialog.get_by_label("Fingerprint of the host's key").fill("none")
+    dialog.get_by_role("button", name="Set it up").click()
+    expect(dialog.locator("#enrol-fingerprint-error")).to_contain_text("ssh-keygen -lf")
+    dialog.get_by_label("Fingerprint of the host's key").fill("")
+    dialog.get_by_role("button", name="Set it up").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("The engine is not running")
 
 
 def test_a_host_is_edited_and_keeps_what_the_form_does_not_show(site: Site) -> None:

@@ -6,6 +6,7 @@ from db.media_states import MediaCondition
 from db.states import (
     Activity,
     Condition,
+    EnrolmentState,
     HypervisorDesired,
     HypervisorState,
     Reason,
@@ -30,6 +31,7 @@ def test_every_word_of_the_kernel_has_words_for_people() -> None:
     assert set(WORDS["task_state"]) == {item.value for item in TaskState}
     healths = {"off", "degraded"}
     assert set(WORDS["host_state"]) == {item.value for item in HypervisorState} | healths
+    assert set(WORDS["enrolment"]) == {item.value for item in EnrolmentState}
     assert set(WORDS["host_wish"]) == {item.value for item in HypervisorDesired}
     assert set(WORDS["media_condition"]) == {item.value for item in MediaCondition}
     assert set(ROLE_NAMES) == set(ROLES)

@@ -1,10 +1,16 @@
-// The fields of the dialog that adds or edits a hypervisor, as the REST interface takes them.
+// The fields of the dialogs that add, edit or enrol a hypervisor, as the REST interface takes them.
 
 import { call } from "./api.js";
 import { FieldProblem, readField } from "./dialog.js";
 import { say } from "./words.js";
 
 const LIMITS = ["domains", "memory_mib", "vcpus", "memory_ratio", "cpu_ratio", "weight"];
+
+function readPools(form) {
+  const taken = [...form.querySelectorAll('[name="pools"]:checked')].map((input) => input.value);
+  if (taken.length === 0) throw new FieldProblem("pools", say("pick_pool"));
+  return taken;
+}
 
 function fieldsOf(form, viewer) {
   return {
@@ -16,9 +22,13 @@ function fieldsOf(form, viewer) {
       hypervisor: form.elements.hypervisor.checked,
       disk_operations: form.elements.disk_operations.checked,
     },
-    pools: readField(form, "pools", true).split(/[\s,]+/).filter(Boolean),
+    pools: readPools(form),
     limits: Object.fromEntries(LIMITS.map((name) => [name, readLimit(form, `limits.${name}`)])),
-    viewer: { ...viewer, hostname: readField(form, "viewer.hostname") || null },
+    viewer: {
+      ...viewer,
+      hostname: readField(form, "viewer.hostname") || null,
+      port: Number(readField(form, "viewer.port", true)),
+    },
   };
 }
 
@@ -29,8 +39,26 @@ function readLimit(form, name) {
   return input.value === "" ? null : Number(input.value);
 }
 
-export function addHypervisor(form) {
-  return call("POST", "/hypervisors", { id: readField(form, "id", true), ...fieldsOf(form, {}) });
+// Read as it is: a password may have any character at either end. The form keeps nothing of it.
+function takeSecrets(form) {
+  const secrets = { fingerprint: readField(form, "fingerprint") || null };
+  const { password } = form.elements;
+  if (password.value) secrets.password = password.value;
+  return secrets;
+}
+
+export async function addHypervisor(form) {
+  const fields = { id: readField(form, "id", true), ...fieldsOf(form, {}), ...takeSecrets(form) };
+  const made = await call("POST", "/hypervisors", fields);
+  form.elements.password.value = "";
+  return made;
+}
+
+export async function enrolHypervisor(form, { id }) {
+  const path = `/hypervisors/${encodeURIComponent(id)}/enrol`;
+  const after = await call("POST", path, takeSecrets(form));
+  form.elements.password.value = "";
+  return after;
 }
 
 export function editHypervisor(form, hypervisor) {

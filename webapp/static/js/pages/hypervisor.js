@@ -5,7 +5,14 @@ import { announce } from "../announce.js";
 import { fill } from "../bind.js";
 import { installCharts } from "../charts.js";
 import { ask, onSubmit } from "../dialog.js";
-import { changeHypervisor, deleteHypervisor, editHypervisor, measureStorage, readRemoval } from "../hypervisor-form.js";
+import {
+  changeHypervisor,
+  deleteHypervisor,
+  editHypervisor,
+  enrolHypervisor,
+  measureStorage,
+  readRemoval,
+} from "../hypervisor-form.js";
 import { connectLive } from "../live.js";
 import { desktopsByHost } from "../running.js";
 import { toast, toastProblem } from "../toast.js";
@@ -23,6 +30,10 @@ function change(payload) {
   if (payload.id !== hypervisor.id) return;
   if (payload.observed.state !== hypervisor.observed.state) {
     announce(say("state_now", { name: payload.id, state: words("host_state", payload.observed.state) }));
+  }
+  const enrolment = payload.observed.enrolment;
+  if (enrolment && enrolment.state !== hypervisor.observed.enrolment?.state) {
+    announce(say("state_now", { name: payload.id, state: words("enrolment", enrolment.state) }));
   }
   const known = running.known ? running.on(payload.id) : hypervisor.running;
   const watched = payload.desired.state === "disabled" && payload.observed.state !== "offline";
@@ -104,6 +115,11 @@ page.addEventListener("click", async (event) => {
 onSubmit(dialog, async (form) => {
   change(await editHypervisor(form, hypervisor));
   toast("good", say("saved"));
+});
+
+onSubmit(document.getElementById("enrol"), async (form) => {
+  change(await enrolHypervisor(form, hypervisor));
+  toast("good", say("enrol_asked"));
 });
 
 showFingerprint();

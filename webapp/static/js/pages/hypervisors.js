@@ -57,7 +57,8 @@ connectLive({
   ...running.listeners,
 });
 
+// Its own page shows how access is set up and the checks as they are made.
 onSubmit(document.getElementById("hypervisor"), async (form) => {
-  change(await addHypervisor(form));
-  form.reset();
+  const { id } = await addHypervisor(form);
+  location.assign(`/admin/hypervisors/${encodeURIComponent(id)}`);
 });
