@@ -53,8 +53,8 @@ def check_tickets(visit: Visit) -> Finding:
     if not found:
         return failed(
             f"It has no key to check viewer tickets with in {TICKET_KEYS}.",
-            "Enrol the host once more (add-hypervisor puts the key there), or copy the "
-            "installation's public ticket key there as KEY-ID.pem.",
+            "Press Set up access on its page, without a password: that puts the key there. Or copy "
+            "the installation's public ticket key there as KEY-ID.pem.",
         )
     named = ", ".join(name.removesuffix(".pem") for name in found)
     return passed(f"It checks viewer tickets with the key {named}.")
