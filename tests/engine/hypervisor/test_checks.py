@@ -291,7 +291,7 @@ def test_a_host_without_a_ticket_key(check: Check, shared_host: LabHost) -> None
     finally:
         hidden.rename(key)
     assert "/etc/isard/tickets" in failure["message"]
-    assert "Enrol the host once more" in failure["remedy"]
+    assert "Set up access" in failure["remedy"]
 
 
 def test_spice_without_tls(check: Check, shared_host: LabHost) -> None:
