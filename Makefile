@@ -7,7 +7,7 @@ export $(SETTINGS) ISARD_ADMIN_PASSWORD
 PYTEST = $(PYTHON) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop status logs password purge setup-test lint format test test-long bench
+.PHONY: help setup run stop status logs password purge setup-test lint format test test-compose test-long bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ format: setup-test ## put the code in our format
 
 test: lint ## every check and every test but the long ones
 	$(PYTEST) -m "not long"
+
+test-compose: setup-test ## the container stack: builds every image, starts it, breaks it
+	$(PYTEST) tests/compose
 
 test-long: setup-test ## the tests that take minutes to hours
 	$(PYTEST) -m long

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from db import backup, defaults, schema
+from db import accounts, backup, defaults, schema, shell
 from db.connection import Database
 from db.errors import IsardError
 from db.settings import Settings
@@ -44,6 +44,19 @@ def _parser() -> argparse.ArgumentParser:
     load.add_argument("file", type=Path)
     load.add_argument("--replace", action="store_true", help="give up what the database holds")
     load.set_defaults(run=_restore)
+    python = commands.add_parser("shell", help="Python with `r` and a connection `conn`")
+    python.add_argument("-c", dest="line", metavar="LINE", help="run this line instead of asking")
+    python.set_defaults(run=_shell)
+    account = commands.add_parser("account", help="accounts for people who script the database")
+    actions = account.add_subparsers(dest="action", required=True)
+    make = actions.add_parser("add", help="make one; its password is shown once")
+    make.add_argument("name")
+    make.add_argument("--write", action="store_true", help="may write wishes too")
+    make.set_defaults(run=_add_account)
+    take = actions.add_parser("remove", help="end one")
+    take.add_argument("name")
+    take.set_defaults(run=_remove_account)
+    actions.add_parser("list", help="their names").set_defaults(run=_list_accounts)
     return parser
 
 
@@ -73,3 +86,27 @@ def _verify(_database: Database, args: argparse.Namespace) -> None:
 def _restore(database: Database, args: argparse.Namespace) -> None:
     summary = backup.restore(database, args.file, replace=args.replace, report=print)
     print(f"Restored {summary.tables} tables, {summary.rows} rows. Start the engine now.")
+
+
+def _shell(database: Database, args: argparse.Namespace) -> None:
+    if args.line is None:
+        shell.interact(database)
+        return
+    answer = shell.run_line(database, args.line)
+    if answer is not None:
+        print(answer)
+
+
+def _add_account(database: Database, args: argparse.Namespace) -> None:
+    password = accounts.add(database, args.name, writes=args.write)
+    print(f"Account {args.name}, password (not shown again): {password}")
+
+
+def _remove_account(database: Database, args: argparse.Namespace) -> None:
+    accounts.remove(database, args.name)
+    print(f"The account {args.name} is gone.")
+
+
+def _list_accounts(database: Database, _args: argparse.Namespace) -> None:
+    for name in accounts.list_accounts(database):
+        print(name)

@@ -111,6 +111,19 @@ def ensure(database: Database) -> int:
     return target
 
 
+def replicate(database: Database, replicas: int) -> None:
+    """Have each table kept by this many servers of a cluster, or by as many as there are now: what
+    joins later counts at the next start. Nothing is moved where it is so already.
+    """
+    servers = database.run(r.db("rethinkdb").table("server_status").count())
+    wanted = min(replicas, servers)
+    for table in TABLES:
+        shards = database.run(r.table(table).config()["shards"])
+        if any(len(shard["replicas"]) != wanted for shard in shards):
+            log.info("table_replicated", table=table, replicas=wanted)
+            database.run(r.table(table).reconfigure(shards=1, replicas=wanted))
+
+
 def read_version(database: Database) -> int | None:
     row = database.run(r.table("config").get("schema"))
     return int(row["version"]) if row else None

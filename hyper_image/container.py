@@ -95,6 +95,7 @@ def check_privileges(status: str) -> None:
 def prepare(settings: HostSettings) -> None:
     """Folders, demo disk, KVM device, root password, and the guests' network guarded."""
     os.umask(0o022)
+    forget_last_run(Path("/run"))
     for folder in FOLDERS:
         make_folder(settings.data / folder)
     make_folder(configuration.ISARD)
@@ -104,6 +105,17 @@ def prepare(settings: HostSettings) -> None:
     open_kvm_to_qemu(Path("/dev/kvm"))
     root_password.apply()
     guest_network.begin()
+
+
+def forget_last_run(folder: Path) -> None:
+    """A container keeps its /run when it is started again, as no machine does: libvirt would take
+    the guests' network for started, and old pid files for processes. Mounts are not ours to empty.
+    """
+    for entry in folder.iterdir():
+        if entry.is_symlink() or not entry.is_dir():
+            entry.unlink()
+        elif entry.name != guest_network.HOST_ADDRESSES.parent.name:
+            shutil.rmtree(entry)
 
 
 def open_kvm_to_qemu(device: Path) -> None:

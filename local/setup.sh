@@ -26,7 +26,8 @@ qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils ovmf swtpm:swtpm swtpm_se
 curl:curl slirp4netns:slirp4netns unshare:util-linux mount:mount setpriv:util-linux openssl:openssl ps:procps
 ca-certificates node:nodejs npm:npm
 '
-TEST_PACKAGES='as:binutils strace:strace chromium:chromium git:git make:make'
+TEST_PACKAGES='as:binutils strace:strace chromium:chromium git:git make:make
+dockerd:docker.io docker-compose:docker-compose docker-registry:docker-registry mmdebstrap:mmdebstrap'
 # Packages only some releases have, taken where they exist.
 EXTRAS='libvirt-daemon-log libvirt-daemon-driver-network qemu-system-modules-spice zstd'
 UNITS='^(libvirt|virt(lockd|logd|qemud|networkd|stored|secretd|nodedevd|nwfilterd|interfaced|proxyd)|ssh|dnsmasq|nftables)'

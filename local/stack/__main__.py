@@ -48,9 +48,10 @@ def run_seed() -> int:
     settings = Settings.from_environment()
     deadline = time.monotonic() + DATABASE_DEADLINE_S
     secrets, public = settings.data / "secrets", Path(settings.data, "public")
+    replicas = int(os.environ.get("ISARD_DB_REPLICAS") or 1)
     while True:
         try:
-            seed(settings, secrets, public, lambda sentence: print(sentence, flush=True))
+            seed(settings, secrets, public, replicas, lambda sentence: print(sentence, flush=True))
             return 0
         except DatabaseUnavailable:
             if time.monotonic() > deadline:

@@ -29,11 +29,15 @@ DEMO_IMAGE = layout.ROOT / "images" / "demo.qcow2"
 Say = Callable[[str], None]
 
 
-def seed(settings: Settings, secrets: Path, public: Path, say: Say) -> None:
-    """`secrets` and `public` are the folders as this container sees them. Raises IsardError."""
+def seed(settings: Settings, secrets: Path, public: Path, replicas: int, say: Say) -> None:
+    """`secrets` and `public` are the folders as this container sees them; `replicas`: how many
+    servers of a cluster keep each table. Raises IsardError.
+    """
     database = Database(settings)
     try:
         bring_to_date(database, say)
+        if replicas > 1:
+            schema.replicate(database, replicas)
         if database.run(r.table("config").get(DONE)) is not None:
             return
         password = secrets / layout.FIRST_ADMIN_PASSWORD.name
