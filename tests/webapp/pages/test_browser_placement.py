@@ -25,7 +25,7 @@ def test_a_desktop_is_placed_and_connected_from_its_page(site: Site) -> None:
     dialog.get_by_label("Only on").select_option("hyper-2")
     dialog.get_by_role("button", name="Save").click()
     expect(dialog).to_be_hidden()
-    expect(page.locator(".facts").first).to_contain_text("hyper-2")
+    expect(page.locator(".desktop-what .facts")).to_contain_text("hyper-2")
     page.get_by_role("button", name="Change its networks").click()
     dialog = page.get_by_role("dialog", name="Networks")
     dialog.get_by_role("switch", name="Laboratory").check()
