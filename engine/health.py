@@ -148,6 +148,11 @@ class Health:
             self.works_on_disks = True
             self._door.on_change(self._row.address.id)
 
+    def tell_loss(self, info: Mapping[str, Any], error: EngineError, retry_in_s: float) -> None:
+        """At once: to look into it may take as long as the host stays silent."""
+        if self.is_known:
+            self._report_loss(info, error, retry_in_s)
+
     def explain_loss(
         self,
         beat: Callable[[], None],
@@ -160,10 +165,8 @@ class Health:
         """Report it; with `look`, after having found out by the checks what is wrong. True where
         they find nothing: then it was a short one.
         """
-        if self.is_known or not look:
-            # At once: looking may take as long as the host stays silent.
-            self._report_loss(info, error, retry_in_s)
         if not look:
+            self._report_loss(info, error, retry_in_s)
             return False
         self._run(beat, info, live=False)
         self._judge(connected=False)

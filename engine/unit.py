@@ -291,6 +291,8 @@ class Unit:
         they take the time in which a host that is back is found. True where it is back already.
         """
         log.warning("hypervisor_down", hypervisor=self.id, reason=error.reason, error=str(error))
+        if self._explained is None:
+            self.health.tell_loss(self.info, error, pause_s)
         if self._runs_commands():
             self.health.runs_desktops = False
             self.health.keep_disks()

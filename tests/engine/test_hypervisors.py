@@ -218,6 +218,7 @@ def test_deleting_by_force_while_the_host_is_away_leaves_a_listed_orphan(pair: W
         world.wait_for(desktop, "unknown", reason="HostUnreachable")
         world.wish(desktop, "deleted", force=True)
         world.wait_gone(desktop)
+        wait_state(world, "h2", "offline")
     finally:
         world.hosts["h2"].thaw()
     orphans = world.database.run(r.table("orphans").filter({"domain": desktop}))
