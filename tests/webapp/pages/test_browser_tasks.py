@@ -7,10 +7,9 @@ from typing import Any
 from playwright.sync_api import Page, expect
 
 from db.connection import r
-from db.media_states import MediaCondition
 from db.states import Condition
 from tests.servers import wait_until
-from tests.webapp.pages import media_rows, rows
+from tests.webapp.pages import rows
 from tests.webapp.pages.conftest import Site, wait_live
 
 
@@ -118,22 +117,3 @@ def test_the_list_of_tasks_follows_and_tells_only_what_is_ones_own(site: Site) -
     expect(all_of_them).to_have_count(3)
     site.run(r.table("tasks").delete())
     expect(page.get_by_role("heading", name="Nothing is being worked on")).to_be_visible()
-
-
-def test_a_disk_image_is_made_a_desktop(site: Site) -> None:
-    medium = media_rows.medium("Box", MediaCondition.AVAILABLE, kind="disk")
-    site.insert("media", medium)
-    page = visit(site, "/media", "root")
-    page.get_by_role("button", name="Make a desktop of Box").click()
-    dialog = page.get_by_role("dialog")
-    dialog.get_by_label("Name").fill("From a box")
-    dialog.get_by_label("Firmware").select_option("uefi")
-    dialog.get_by_role("button", name="Make it").click()
-    expect(dialog).to_be_hidden()
-    task = tasks_of(site, medium)[0]
-    made = site.run(r.table("domains").get(task["args"]["into"]))
-    assert (task["kind"], made["name"], made["spec"]["firmware"]) == (
-        "import",
-        "From a box",
-        "uefi",
-    )

@@ -28,8 +28,7 @@ function isBefore(a, b) {
 function draw(payload) {
   const progress = sending.get(payload.id) ?? null;
   const resumable = payload.condition === "uploading" && !progress && payload.actions.length > 0;
-  const importable = payload.kind === "disk" && payload.is_ready && payload.actions.length > 0;
-  const shown = { ...payload, upload: progress, resumable, importable };
+  const shown = { ...payload, upload: progress, resumable };
   let card = cards.get(payload.id);
   if (card) fill(card, shown);
   else {
@@ -140,27 +139,6 @@ list.addEventListener("click", async (event) => {
 });
 
 // Dialogs
-
-const taken = document.getElementById("import");
-let taking = null;
-
-function openImport(payload) {
-  taking = payload.id;
-  taken.querySelector("form").elements.name.value = payload.name;
-  taken.showModal();
-}
-
-onSubmit(taken, async (form) => {
-  const args = {
-    name: readField(form, "name", true),
-    kind: form.elements.kind.value,
-    firmware: form.elements.firmware.value,
-    vcpus: Number(form.elements.vcpus.value),
-    memory_mib: Number(form.elements.memory_mib.value),
-  };
-  await call("POST", `${pathOf(taking)}/tasks`, { kind: "import", args });
-  toast("good", say("ordered"));
-});
 
 const add = document.getElementById("add");
 const addForm = add.querySelector("form");
