@@ -254,7 +254,7 @@ def test_removing_asks_and_says_what_it_touches(site: Site) -> None:
     expect(question).to_contain_text("Must run on it")
     expect(question).to_contain_text("Physics")
     expect(question).to_contain_text("/nas")
-    expect(question.get_by_text("no other owner")).to_be_visible()
+    expect(question.get_by_text("no other owner", exact=True)).to_be_visible()
     question.get_by_role("button", name="Keep it").click()
     assert row_of(site, "hyper-1")["desired"]["state"] == "enabled"
     question = ask_to_remove(page)
