@@ -195,7 +195,7 @@ def test_a_command_that_is_called_off_is_ended_on_the_host(
         )
     # Who comes next waits for its end, and the connection serves on.
     ssh.run_locked(lock, ["true"], timeout_s=20, wait_s=20)
-    assert not shared_host.exec(["pgrep", "-f", "sleep 4711"], check=False).stdout
+    assert not shared_host.exec(["pgrep", "-xf", "sleep 4711"], check=False).stdout
 
 
 def test_a_changed_host_key_is_refused_before_anything_is_sent(
