@@ -18,4 +18,5 @@ SSH with a pinned host key. `engine/` knows nothing of this folder.
     tickets.py        who may see which console
     certificates.py   TLS certificates
     demo_guest/       the desktop that comes with the product
+    manual/           an ordinary host made a hypervisor (`manual-install.sh`)
 """
