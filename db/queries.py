@@ -136,6 +136,20 @@ def read_domain(database: Database, domain_id: Any) -> dict[str, Any]:
     return answer
 
 
+def field(row: Any, outer: str, key: str) -> Any:
+    """In a filter: `row[outer][key]`, null where that is not there or a script has put something
+    else in its place.
+    """
+    return get_key(row[outer].default(None), key)
+
+
+def get_key(value: Any, key: str) -> Any:
+    """The same of something that should be a mapping: a bracket on a text or a number would end
+    the whole query, `default` or not.
+    """
+    return r.branch(value.type_of().eq("OBJECT"), value[key].default(None), None)
+
+
 def list_media_users(database: Database, media_id: str) -> list[dict[str, Any]]:
     """Of each domain that has this medium in a drive, or is installed from it {id, name, desired}.
 
@@ -143,13 +157,12 @@ def list_media_users(database: Database, media_id: str) -> list[dict[str, Any]]:
     """
 
     def uses(row: Any) -> Any:
-        drives = row["spec"]["media"].default(None)
-        inserted = drives.contains(lambda drive: drive["id"].default(None).eq(media_id))
+        drives = field(row, "spec", "media")
         return r.branch(
             drives.type_of().eq("ARRAY"),
-            inserted,
-            row["origin"]["media"].default(None).eq(media_id),
-        ).default(False)
+            drives.contains(lambda drive: get_key(drive, "id").eq(media_id)),
+            field(row, "origin", "media").eq(media_id),
+        )
 
     query = r.table("domains").filter(uses)
     return database.run(query.pluck("id", "name", "desired").coerce_to("array"))

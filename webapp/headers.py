@@ -27,6 +27,9 @@ FIXED = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+"""Those the metrics have series of; whatever else somebody invents is counted as `other`."""
+
 POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "font-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
@@ -62,7 +65,8 @@ def _log(response: Response) -> Response:
     person = g.get("person")
     took_s = time.monotonic() - g.get("begun_s", time.monotonic())
     route = str(request.url_rule) if request.url_rule else "none"
-    metrics().requests.labels(request.method, route, str(response.status_code)).observe(took_s)
+    method = request.method if request.method in METHODS else "other"
+    metrics().requests.labels(method, route, str(response.status_code)).observe(took_s)
     log.info(
         "request",
         request_id=g.get("request_id"),

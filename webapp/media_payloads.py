@@ -26,7 +26,7 @@ from db.rowcheck import check_media
 from db.states import MediaState
 from db.urls import without_secrets
 from webapp.auth.permissions import Person, can_change_media, can_import
-from webapp.payloads import failure_of, problem_of, sentence, wish
+from webapp.payloads import failure_of, problem_of, sentence, tidy_allowed, wish
 from webapp.tidy import as_iso, as_mapping, as_number, as_text, tidy_media
 
 Payload = dict[str, Any]
@@ -69,7 +69,7 @@ def medium(row: Mapping[str, Any], person: Person) -> Payload:
         "actions": sorted(media_actions_of(row)) if may_change else [],
         "problem": problem_of(check_media(dict(raw))),
     }
-    return payload | {"allowed": allowed} if may_change else payload
+    return payload | {"allowed": tidy_allowed(allowed)} if may_change else payload
 
 
 def _observed(seen: Mapping[str, Any], person: Person) -> Payload:

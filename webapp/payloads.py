@@ -122,7 +122,7 @@ def desktop(row: Mapping[str, Any], person: Person, thumbnail_at: object = None)
         **_identity(row),
         "group": as_text(row.get("group")) or "",
         "category": as_text(row.get("category")) or "",
-        "origin": row["origin"]
+        "origin": plain(row["origin"])
         if person.is_admin
         else {"template": as_text(row["origin"].get("template"))},
         "spec": spec(row["spec"]),
@@ -188,7 +188,7 @@ def hypervisor(row: Mapping[str, Any]) -> Payload:
             "nat_offset": as_number(viewer.get("nat_offset")),
             "proxy": as_text(viewer.get("proxy")),
         },
-        "limits": as_mapping(row.get("limits")),
+        "limits": plain(as_mapping(row.get("limits"))),
         "host_key": as_text(row.get("host_key")),
         "created_at": as_iso(row.get("created_at")),
         "desired": wish(row["desired"]),
@@ -203,7 +203,7 @@ def hypervisor(row: Mapping[str, Any]) -> Payload:
             "enrolment": _enrolment(as_mapping(seen.get("enrolment"))),
             "drain": _drain(as_mapping(seen.get("drain"))),
             "speeds": _speeds(row, as_mapping(seen.get("speeds"))),
-            "info": {key: value for key, value in seen["info"].items() if _is_plain(value)},
+            "info": plain(seen["info"]),
             "retry_at": as_iso(seen.get("retry_at")),
             "at": as_iso(seen.get("at")),
         },
@@ -223,10 +223,11 @@ def host_key_offered(seen: Mapping[str, Any]) -> str | None:
 
 
 def _enrolment(seen: Mapping[str, Any]) -> Payload | None:
-    if seen.get("state") not in {state.value for state in EnrolmentState}:
+    state = as_text(seen.get("state"))
+    if state not in {state.value for state in EnrolmentState}:
         return None
     return {
-        "state": seen["state"],
+        "state": state,
         **{
             key: as_text(seen.get(key))
             for key in (*("order", "reason", "message", "fingerprint", "host_key", "trusted"),)
@@ -467,8 +468,13 @@ def _drain(drain: Mapping[str, Any]) -> Payload | None:
     return None if left is None or of is None else {"left": left, "of": of}
 
 
-def _is_plain(value: object) -> bool:
-    return value is None or isinstance(value, str | int | float | bool)
+def plain(mapping: Mapping[str, Any]) -> Payload:
+    """What of it JSON has: a time, or what a script has nested there, is left out."""
+    return {
+        key: value
+        for key, value in mapping.items()
+        if value is None or isinstance(value, str | int | float | bool)
+    }
 
 
 def problem_of(problem: RowProblem | None) -> Payload | None:

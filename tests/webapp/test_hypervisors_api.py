@@ -160,6 +160,7 @@ def test_a_hypervisor_in_use_is_wished_away_and_emptied_by_the_engine(
     deleted = root("DELETE", "/hypervisors/host-a")
     assert (deleted.status_code, deleted.json["desired"]["state"]) == (202, "deleted")
     assert deleted.json["desired"]["force"] is False
+    rows.put("domains", {"id": "odd", "placement": "host-a", "observed": "x"})
     rows.observe("host-a", "hypervisors", state="online", drain={"left": 1, "of": 1})
     shown = root("GET", "/hypervisors/host-a").json["observed"]
     assert shown["drain"] == {"left": 1, "of": 1}
@@ -199,6 +200,7 @@ def test_what_a_removal_touches_is_told_before(root: Api, ana: Api, rows: Rows) 
         for key in ("forced_hypervisor", "favourite_hypervisor")
     )
     rows.desktop("ana", placement={"forced_hypervisor": "host-b"})
+    rows.put("domains", {"id": "odd", "kind": "desktop", "placement": "host-a", "observed": "x"})
     paths = {
         "groups": [{"path": "/nas/groups", "disk_operations": ["host-a"]}],
         "bases": [{"path": "/nas/bases", "disk_operations": ["host-a", "host-b"]}],

@@ -43,6 +43,20 @@ def test_adding_takes_an_advanced_user_and_a_decent_address(ana: Api, rows: Rows
     assert ana("POST", "/media", {**BY_URL, "pool": "no"}).json["reason"] == "NoSuchPool"
 
 
+def test_a_disk_beyond_the_owners_limit_is_an_administrators(
+    ana: Api, root: Api, rows: Rows
+) -> None:
+    make_advanced(rows, "ana")
+    rows.put("os_profiles", {"id": "other", "name": "Other", "spec": {"memory_mib": 512}})
+    body = {"name": "x", "origin": {"media": rows.medium("ana")["id"], "size_gib": 501}}
+    refused = ana("POST", "/desktops", body)
+    assert (refused.status_code, refused.json["field"]) == (422, "origin.size_gib")
+    assert rows.count("domains") == 0
+    assert root("POST", "/desktops", body).status_code == 201
+    body["origin"]["size_gib"] = 500
+    assert ana("POST", "/desktops", body).status_code == 201
+
+
 def test_nobody_is_shown_the_secrets_of_an_address(ana: Api, root: Api, rows: Rows) -> None:
     medium = rows.medium("ana")
     for api in (ana, root):
@@ -97,6 +111,8 @@ def test_a_medium_in_a_drive_is_not_deleted(ana: Api, rows: Rows) -> None:
     refused = ana("DELETE", f"/media/{media_id}")
     assert (refused.status_code, refused.json["reason"]) == (409, "InUse")
     other = rows.medium("ana")["id"]
+    for odd in ({"spec": "x"}, {"spec": {"media": [other, 7, None]}}, {"origin": other}):
+        rows.put("domains", {"id": f"odd {odd}", **odd})
     deleted = ana("DELETE", f"/media/{other}")
     assert (deleted.status_code, deleted.json["condition"]) == (202, "deleting")
     assert ana("DELETE", f"/media/{other}").status_code == 202

@@ -70,6 +70,17 @@ def test_a_scrape_tells_of_engine_hosts_and_desktops(root: Api, rows: Rows) -> N
     assert ("isard_feed_lag_seconds_count",) in found
 
 
+def test_methods_that_somebody_invents_are_one_series(root: Api) -> None:
+    for number in range(5):
+        assert root.client.open("/api/v1/me", method=f"X{number}").status_code == 405
+    methods = {
+        labels[0]
+        for name, *labels in scrape(root.client, **with_token(root))
+        if name == "isard_request_seconds_count"
+    }
+    assert methods == {"other"}
+
+
 def test_it_is_for_administrators(ana: Api, root: Api) -> None:
     client = ana.client
     assert client.get("/metrics").status_code == 401

@@ -20,6 +20,8 @@ from db.connection import Database, r
 from db.states import Desired
 from tests.servers import ManagedProcess, answers, free_port, wait_until
 from tests.webapp.conftest import PASSWORDS, Rows, put_user
+from webapp.auth.permissions import Person
+from webapp.realtime.lists import Listing
 from webapp.services import users
 
 
@@ -296,6 +298,44 @@ def test_rows_full_of_nonsense_stop_no_feed(
     assert told["condition"] == "failed"
     good = rows.desktop("ana")
     ana.wait_for("desktop.changed", lambda item: item["id"] == good["id"])
+
+
+def test_times_where_none_belong_end_no_feed(
+    listen: Callable[..., Listener], rows: Rows, database: Database
+) -> None:
+    """JSON has none: such a row is shown without them, and the rows after it as ever."""
+    root = listen("root")
+    when: Any = r.now()
+    desktop, medium = rows.desktop("ana"), rows.medium("ana")
+    database.run(r.table("domains").get(desktop["id"]).update({"origin": {"since": when}}))
+    database.run(r.table("media").get(medium["id"]).update({"allowed": {"until": when}}))
+    odd = {"limits": {"since": when}, "observed": {"enrolment": {"state": ["x"]}}}
+    rows.put("hypervisors", {"id": "odd", **odd})
+    rows.put("thumbnails", {"id": ["odd"], "at": when})
+    for noun, row_id in (
+        ("desktop", desktop["id"]),
+        ("medium", medium["id"]),
+        ("hypervisor", "odd"),
+        ("desktop", rows.desktop("ana")["id"]),
+        ("medium", rows.medium("ana")["id"]),
+        ("hypervisor", rows.hypervisor()["id"]),
+    ):
+        root.wait_for(f"{noun}.changed", lambda item, row_id=row_id: item["id"] == row_id)
+    told = listen("root")
+    assert len(told.wait_for("desktops.list")["items"]) == 2
+    assert len(told.wait_for("media.list")["items"]) == 2
+    assert len(told.wait_for("hypervisors.list")["items"]) == 2
+
+
+def test_a_row_that_cannot_be_shown_is_left_out_alone() -> None:
+    def show(row: dict[str, Any], _person: Person) -> dict[str, Any]:
+        return {"id": row["id"], "name": row["name"].strip(), "at": row.get("at")}
+
+    listing = Listing("things", "thing", "things", show)
+    good = {"id": "good", "name": "a"}
+    rows = {row["id"]: row for row in ({"id": "odd"}, {**good, "id": "b", "at": {1}}, good)}
+    items = listing.items_for(rows, Person("", "", "admin", "", ""))["items"]
+    assert [item["id"] for item in items] == ["good"]
 
 
 def test_a_list_larger_than_any_buffer_arrives_whole(

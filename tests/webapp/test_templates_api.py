@@ -228,6 +228,7 @@ def test_all_are_judged_before_any_is_made(root: Api, rows: Rows) -> None:
         ({"count": 201}, "count"),
         ({"count": 2, "name": "x" * 80}, "name"),
         ({"count": 2, "users": ["ana"]}, None),
+        ({"count": 2, "origin": {"media": "0b9c3c6e-8d53-4b3f-9d0e-2f3a4b5c6d7e"}}, None),
         ({}, None),
     ):
         answer = root("POST", "/desktops/bulk", {"origin": origin, **wrong})

@@ -157,11 +157,15 @@ class ChangeTemplate(Body):
         return self
 
 
+class TemplateOrigin(Body):
+    template: Id
+
+
 class NewDesktops(Body):
     """One of `count` (for myself), `names` (for myself), `users` or `group` (one each)."""
 
     name: Name = "Desktop {n}"
-    origin: NewDesktopOrigin
+    origin: TemplateOrigin
     description: Description = ""
     count: Annotated[int, Field(ge=1, le=BULK_MAX)] | None = None
     names: Annotated[list[Name], Field(min_length=1, max_length=BULK_MAX)] | None = None

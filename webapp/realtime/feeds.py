@@ -26,7 +26,7 @@ from webapp.auth.permissions import Person, can_see_desktop
 from webapp.auth.sessions import person_of_row
 from webapp.extensions import socketio
 from webapp.metrics import metrics
-from webapp.realtime.lists import LISTINGS, Listing
+from webapp.realtime.lists import LISTINGS, Listing, payload_of
 from webapp.realtime.rooms import ADMINS, connections, room_of
 from webapp.tidy import as_iso, as_mapping
 
@@ -94,10 +94,16 @@ class Feeds:
                 with self._app.app_context():
                     stopped = lambda: self._is_stopped  # noqa: E731
                     for event in follow(self._database, table, stopped=stopped, select=select):
-                        handle(event)
-            except Exception:  # the loop's top: one bad event must not end the feed
+                        self._take(table, handle, event)
+            except Exception:  # the loop's top: the table is listed anew
                 log.exception("feed_failed", table=table)
                 gevent.sleep(1)
+
+    def _take(self, table: str, handle: Callable[[Event], None], event: Event) -> None:
+        try:
+            handle(event)
+        except Exception:  # the inner loop's top: one bad event must not end the feed
+            log.exception("event_failed", table=table)
 
     def _on_domain(self, event: Event) -> None:
         heard = self._desktops
@@ -146,10 +152,13 @@ class Feeds:
         shot_at = self._shots.rows.get(row["id"], {}).get("at")
         owner = Person(str(row.get("user")), "", "user", "", "")
         if connections.of_user(owner.id):
-            self._emit_to_owner(row, "desktop.changed", payloads.desktop(row, owner, shot_at))
+            payload = payload_of("domains", payloads.desktop, row, owner, shot_at)
+            if payload is not None:
+                self._emit_to_owner(row, "desktop.changed", payload)
         if connections.has_admins():
-            payload = payloads.desktop(row, ADMINISTRATOR, shot_at)
-            socketio.emit("desktop.changed", payload, to=ADMINS)
+            payload = payload_of("domains", payloads.desktop, row, ADMINISTRATOR, shot_at)
+            if payload is not None:
+                socketio.emit("desktop.changed", payload, to=ADMINS)
 
     def _emit_to_owner(self, row: Row, event: str, payload: dict[str, Any]) -> None:
         """An administrator's own connections hear it in ADMINS: not twice."""
@@ -180,12 +189,13 @@ class Feeds:
 
     def _tell_changed(self, listing: Listing, before: Row | None, row: Row | None) -> None:
         """Each person by what they may see of the row now, and might see of it before."""
-        shown: dict[Person, dict[str, Any]] = {}
+        shown: dict[Person, dict[str, Any] | None] = {}
         for sid, person in connections.everyone():
             if row is not None and listing.shows(person, row):
                 if person not in shown:
-                    shown[person] = listing.show(row, person)
-                socketio.emit(f"{listing.noun}.changed", shown[person], to=sid)
+                    shown[person] = payload_of(listing.table, listing.show, row, person)
+                if shown[person] is not None:
+                    socketio.emit(f"{listing.noun}.changed", shown[person], to=sid)
             elif before is not None and listing.shows(person, before):
                 socketio.emit(f"{listing.noun}.removed", {"id": before["id"]}, to=sid)
 
@@ -226,8 +236,10 @@ class Feeds:
 
     def _desktops_for(self, person: Person) -> dict[str, Any]:
         rows = [row for row in self._desktops.rows.values() if can_see_desktop(person, row)]
-        items = [
-            payloads.desktop(row, person, self._shots.rows.get(row["id"], {}).get("at"))
+        shots = self._shots.rows
+        shown = [
+            payload_of("domains", payloads.desktop, row, person, shots.get(row["id"], {}).get("at"))
             for row in rows
         ]
+        items = [one for one in shown if one is not None]
         return {"items": sorted(items, key=lambda item: (item["name"].casefold(), item["id"]))}

@@ -4,17 +4,22 @@ and how it is shown.
 One `Listing` a table. `feeds` follows every table named here, tells each connected person of the
 rows they may see (`<noun>.changed`, `<noun>.removed`, and `<plural>.list` whenever they connect or
 the table was listed anew), and never tells anybody else. To add a live table is to add a line.
+`payload_of` makes every payload that is sent: a row that cannot be shown is left out alone.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from db.connection import r
+from db.logs import get_logger
 from webapp import media_payloads, payloads, payloads_tasks, pool_payloads
 from webapp.auth.permissions import Person, can_see_media, can_see_task, can_use_template
+
+log = get_logger(__name__)
 
 Row = dict[str, Any]
 
@@ -42,8 +47,24 @@ class Listing:
         return self.can_see(person, row) if self.can_see else person.is_admin
 
     def items_for(self, rows: Mapping[str, Row], person: Person) -> dict[str, Any]:
-        shown = [self.show(row, person) for row in rows.values() if self.shows(person, row)]
-        return {"items": sorted(shown, key=self.sort_key)}
+        seen = [row for row in rows.values() if self.shows(person, row)]
+        shown = [payload_of(self.table, self.show, row, person) for row in seen]
+        return {"items": sorted((one for one in shown if one is not None), key=self.sort_key)}
+
+
+def payload_of(
+    table: str, show: Callable[..., dict[str, Any]], row: Row, *more: Any
+) -> dict[str, Any] | None:
+    """What `show` makes of the row. None, and a line in the log, where it or JSON cannot: the
+    others are shown all the same.
+    """
+    try:
+        payload = show(row, *more)
+        json.dumps(payload)
+    except Exception:  # as at a loop's top: whatever a script has made of one row
+        log.exception("row_not_shown", table=table, id=row["id"])
+        return None
+    return payload
 
 
 def _templates(table: Any) -> Any:

@@ -44,6 +44,9 @@ ACTIONS_BY_WISH: dict[tuple[Desired, bool], tuple[Action, ...]] = {
 }
 """Which of the actions a wish written through the API may stand for, the likelier first."""
 
+OWNER_DISK_MAX_GIB = 500
+"""Larger ones are an administrator's to make: thin as it is, a disk may fill up one day."""
+
 ACTION_WORDS = {
     Action.START: "started",
     Action.SHUTDOWN: "shut down",
@@ -78,6 +81,13 @@ def find(user: Person, desktop_id: str) -> Row:
     if row is None or not can_see_desktop(user, row):
         raise not_found("desktop")
     return row
+
+
+def require_disk_size(user: Person, size_gib: float | None, field: str) -> None:
+    """Raises 422 for a disk that only administrators make."""
+    if size_gib is not None and size_gib > OWNER_DISK_MAX_GIB and not user.is_admin:
+        text = f"Larger than {OWNER_DISK_MAX_GIB} GiB only administrators may make a disk."
+        raise Problem(422, "InvalidField", text, field=field)
 
 
 def create_desktop(

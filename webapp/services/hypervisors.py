@@ -209,7 +209,7 @@ def _refuse_twice(row: Row) -> None:
 def _desktops_on(hypervisor_id: str) -> list[str]:
     """Their ids: what a removal by force may lose."""
     on_it = r.table("domains").filter(
-        lambda row: row["observed"]["hypervisor"].default(None).eq(hypervisor_id)
+        lambda row: queries.field(row, "observed", "hypervisor").eq(hypervisor_id)
     )
     return sorted(str(row["id"]) for row in database().run(on_it.pluck("id")))
 

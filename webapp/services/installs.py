@@ -56,6 +56,7 @@ def list_profiles() -> list[Payload]:
 def create_from_media(user: Person, fields: Mapping[str, Any]) -> Payload:
     """`fields`: name, media, size_gib, os, and what of spec, description and icon is known."""
     media.require_adding(user)
+    desktops.require_disk_size(user, fields.get("size_gib"), "origin.size_gib")
     medium = _find_medium(user, fields["media"], "origin.media")
     profile = _find_profile(fields.get("os") or DEFAULT_PROFILE)
     is_disk = medium.get("kind") == "disk"

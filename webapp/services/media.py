@@ -179,7 +179,9 @@ def _refuse_while_used(user: Person, media_id: str) -> None:
         return
     what = f"{len(users)} desktop(s) or template(s) have it in a drive"
     if user.is_admin:
-        what += ": " + ", ".join(sorted(as_text(one.get("name")) or one["id"] for one in users)[:5])
+        what += ": " + ", ".join(
+            sorted(as_text(one.get("name")) or str(one["id"]) for one in users)[:5]
+        )
     raise Conflict("InUse", f"{what}. Take it out of them first.")
 
 

@@ -99,15 +99,10 @@ def _has_card_on(network_id: str) -> Callable[[Any], Any]:
     """A filter of domains, whatever a script has made of some of them."""
 
     def has_card(domain: Any) -> Any:
-        spec = domain["spec"].default({})
-        cards = r.branch(spec.type_of().eq("OBJECT"), spec["interfaces"].default([]), [])
+        cards = queries.field(domain, "spec", "interfaces")
         return r.and_(
             cards.type_of().eq("ARRAY"),
-            cards.contains(
-                lambda card: r.and_(
-                    card.type_of().eq("OBJECT"), card["id"].default(None).eq(network_id)
-                )
-            ),
+            cards.contains(lambda card: queries.get_key(card, "id").eq(network_id)),
         )
 
     return has_card

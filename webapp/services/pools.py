@@ -80,11 +80,7 @@ def _users_of(pool_id: str) -> list[str]:
             )
         ),
         "desktops and templates": r.table("domains").filter(
-            lambda row: r.branch(
-                row["placement"].default(None).type_of().eq("OBJECT"),
-                row["placement"]["pool"].default(None).eq(pool_id),
-                False,
-            )
+            lambda row: queries.field(row, "placement", "pool").eq(pool_id)
         ),
         "disks": r.table("disks").filter({"pool": pool_id}),
     }

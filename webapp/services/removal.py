@@ -39,11 +39,10 @@ def describe_removal(user: Person, hypervisor_id: str) -> dict[str, Any]:
 
 def _desktops_naming(hypervisor_id: str) -> list[dict[str, Any]]:
     def names(row: Any) -> Any:
-        placement, observed = row["placement"].default({}), row["observed"].default({})
         return r.or_(
-            observed["hypervisor"].default(None).eq(hypervisor_id),
-            placement["forced_hypervisor"].default(None).eq(hypervisor_id),
-            placement["favourite_hypervisor"].default(None).eq(hypervisor_id),
+            queries.field(row, "observed", "hypervisor").eq(hypervisor_id),
+            queries.field(row, "placement", "forced_hypervisor").eq(hypervisor_id),
+            queries.field(row, "placement", "favourite_hypervisor").eq(hypervisor_id),
         )
 
     query = r.table("domains").get_all("desktop", index="kind").filter(names)

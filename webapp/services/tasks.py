@@ -39,7 +39,6 @@ W = TypeVar("W", CopyWish, ImportWish, ExportWish)
 Payload = dict[str, Any]
 Row = dict[str, Any]
 
-OWNER_DISK_MAX_GIB = 500
 """An administrator can grow a disk further."""
 
 
@@ -188,14 +187,7 @@ def _judge(user: Person, kind: TaskKind, args: Mapping[str, Any]) -> dict[str, A
         judged = read_args(kind, args).model_dump(exclude_none=True)
     except ValidationError as error:
         raise invalid(error, "args") from error
-    size_gib = judged.get("size_gib")
-    if size_gib is not None and size_gib > OWNER_DISK_MAX_GIB and not user.is_admin:
-        raise Problem(
-            422,
-            "InvalidField",
-            f"Larger than {OWNER_DISK_MAX_GIB} GiB only administrators may make a disk.",
-            field="args.size_gib",
-        )
+    desktops.require_disk_size(user, judged.get("size_gib"), "args.size_gib")
     return judged
 
 

@@ -86,6 +86,16 @@ def test_a_user_sees_what_is_hers_to_order_and_an_administrator_more(site: Site)
     assert tasks_of(site, desktop)[0]["args"] == {"compress": True, "preallocation": "off"}
 
 
+def test_the_disks_of_a_base_are_worked_on_too(site: Site) -> None:
+    base = {**rows.template("Plain"), "kind": "base"}
+    site.insert("domains", base)
+    page = visit(site, f"/templates/{base['id']}/disks", "root")
+    page.get_by_role("button", name="Check").click()
+    page.get_by_role("dialog").get_by_role("button", name="Check").click()
+    wait_until(lambda: bool(tasks_of(site, base)), 20, "ordered")
+    assert tasks_of(site, base)[0]["kind"] == "verify"
+
+
 def test_the_card_and_the_page_of_a_desktop_show_the_work(site: Site) -> None:
     desktop = rows.desktop("Maths", Condition.STOPPED)
     site.insert("domains", desktop)

@@ -12,6 +12,8 @@ import { say } from "../words.js";
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const head = document.getElementById("domain");
 const domain = read("domain-data");
+// A base is one of the templates.
+const noun = domain.kind === "desktop" ? "desktops" : "templates";
 const { change, listeners } = followTasks(read("tasks-data"), (task) => task.target === domain.id);
 
 const READ = {
@@ -34,7 +36,7 @@ function argsOf(form) {
 
 for (const dialog of document.querySelectorAll("dialog[data-kind]")) {
   onSubmit(dialog, async (form) => {
-    const path = `/${domain.kind}s/${encodeURIComponent(domain.id)}/tasks`;
+    const path = `/${noun}/${encodeURIComponent(domain.id)}/tasks`;
     change(await call("POST", path, { kind: dialog.dataset.kind, args: argsOf(form) }));
     toast("good", say("ordered"));
   });
