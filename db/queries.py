@@ -103,10 +103,16 @@ def list_without_domain(database: Database, table: str, key: str) -> list[dict[s
 
 
 def count_disks_by_path(database: Database, pool: str) -> dict[str, int]:
-    """Path of the pool -> how many disks of the ledger lie there."""
+    """Path of the pool -> how many disks and media of the ledger lie there."""
     disks = r.table("disks").filter({"pool": pool}).has_fields("path")
-    folder = lambda disk: disk["path"].match("^(.*)/[^/]+/[^/]+$")["groups"][0]["str"]  # noqa: E731
-    found = database.run(disks.group(folder).count())
+    # The record of a medium names its folder, and beside it the path of the pool.
+    found = database.run(
+        disks.group(
+            lambda disk: disk["pool_path"].default(
+                disk["path"].match("^(.*)/[^/]+/[^/]+$")["groups"][0]["str"]
+            )
+        ).count()
+    )
     return {str(path): int(count) for path, count in found.items() if path}
 
 

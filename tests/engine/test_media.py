@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from db import queries
 from db.connection import r
 from tests.engine.file_server import FileServer, make_tls
 from tests.engine.ftp_server import FtpServer
@@ -108,6 +109,8 @@ def test_an_iso_is_fetched_verified_and_removed_again(media: MediaWorld) -> None
     assert seen["path"] == str(media.folder(iso) / f"{iso}.iso")
     assert Path(seen["path"]).read_bytes() == ISO
     assert media.files(iso) == [f"{iso}.iso"]
+    lying = queries.count_disks_by_path(media.world.database, "default")
+    assert lying == {str(media.folder(iso).parent): 1}
     assert any("authorization" in headers for _, _, headers in media.server.requests)
     log = media.world.log_text()
     assert "s3cret" not in log
