@@ -33,7 +33,7 @@ def test_the_list_shows_each_pool_live(site: Site) -> None:
     expect(card).to_contain_text("2 waiting")
     expect(card.get_by_role("progressbar", name="Space used in /isard/groups")).to_be_visible()
     site.insert("hypervisors", rows.hypervisor("hyper-1") | {"pools": ["lab"]})
-    expect(card).to_contain_text("1 hypervisors, 1 online")
+    expect(card).to_contain_text("1 of 1 hypervisors online")
     healthy = rows.pool("lab")["observed"] | {"state": "ok", "message": None}
     site.run(r.table("hypervisors_pools").get("lab").update({"observed": r.literal(healthy)}))
     expect(card).to_contain_text("Healthy")
