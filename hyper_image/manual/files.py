@@ -1,8 +1,8 @@
 """Configuration files of others, in which a few settings are ours.
 
 `with_settings` is pure: our keys get our values, wherever they stand; every other line, also one
-that is no text at all, stays as it is. `replace` writes a file whole, with the owner and mode it
-had, and keeps the first version beside it as `.isard-backup`.
+that is no text at all, stays as it is. `replace` puts a file in place whole and keeps the version
+from before us beside it as `.isard-backup`.
 """
 
 from __future__ import annotations
@@ -48,9 +48,7 @@ def setting_pattern(key: str) -> re.Pattern[str]:
 
 
 def replace(path: Path, content: bytes, mode: int, group: int = 0) -> None:
-    """A link is followed: what it leads to is replaced. A file that is there keeps its owner, and
-    its mode if `mode` is only for new ones.
-    """
+    """Written whole, as root's. A link is followed: what it leads to is replaced."""
     path = path.resolve()
     unfinished = path.with_name(f".new-{path.name}")
     unfinished.unlink(missing_ok=True)
