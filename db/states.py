@@ -335,7 +335,7 @@ def condition_of(row: Mapping[str, Any]) -> Condition:
         return Condition(seen.value)
     if observed.get("reason") == Reason.MAKING_TEMPLATE:
         return Condition.WAITING
-    if observed.get("reason") in _WAITING_REASONS and not observed.get("activity"):
+    if str(observed.get("reason")) in _WAITING_REASONS and not observed.get("activity"):
         return Condition.WAITING
     transit = _TRANSIT.get((wish.state, seen))
     return transit or (Condition.CREATING if seen is Observed.ABSENT else Condition(seen.value))

@@ -110,7 +110,7 @@ def _request(row: Mapping[str, Any], spec: Mapping[str, Any]) -> Request:
 def _queue(row: Mapping[str, Any], observed: Mapping[str, Any]) -> tuple[datetime, int, int] | None:
     shown = _mapping(observed.get("queue"))
     wished = _mapping(row.get("desired")).get("state") == Desired.STARTED
-    waits = wished and observed.get("reason") in QUEUED
+    waits = wished and str(observed.get("reason")) in QUEUED
     since = shown.get("since")
     if not waits or observed.get("hypervisor") or not isinstance(since, datetime):
         return None

@@ -272,7 +272,7 @@ def _why_stopped(
     if _last_state(observed) not in (Observed.STARTED, Observed.PAUSED, Observed.UNKNOWN) or (
         recorded is None
     ):
-        kept = observed.get("reason") in STOP_REASONS
+        kept = str(observed.get("reason")) in STOP_REASONS
         return (observed.get("reason"), observed.get("message")) if kept else (None, None)
     if facts.hosts.get(recorded) is Knowledge.FENCED:
         return Reason.HOST_RESTARTED, f"Its hypervisor {recorded!r} was removed for good."

@@ -28,7 +28,7 @@ class Tasks:
         with self._lock:
             self._remove(row["id"])
             self._rows[row["id"]] = dict(row)
-            if _mapping(row.get("observed")).get("state") not in TASK_ENDED:
+            if str(_mapping(row.get("observed")).get("state")) not in TASK_ENDED:
                 for domain_id in domains_of_task(row):
                     self._open.setdefault(domain_id, set()).add(row["id"])
 

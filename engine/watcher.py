@@ -92,10 +92,7 @@ class Watcher:
             ):
                 match event:
                     case Listed(row) | Changed(row):
-                        if isinstance(row["id"], Hashable):
-                            TABLES[table][0](self, row, isinstance(event, Listed))
-                        else:
-                            log.error("row_with_impossible_id", table=table, id=repr(row["id"]))
+                        self._keep(table, row, isinstance(event, Listed))
                     case Removed(row_id):
                         TABLES[table][1](self, row_id)
                     case Synced():
@@ -104,6 +101,18 @@ class Watcher:
                         log.warning("feed_broke", table=table, error=message)
 
         return run
+
+    def _keep(self, table: str, row: dict[str, Any], listed: bool) -> None:
+        """A row that cannot be kept is passed over: no other is to wait for it, as a loop that
+        broke upon it would meet it again at the next listing.
+        """
+        if not isinstance(row["id"], Hashable):
+            log.error("row_with_impossible_id", table=table, id=repr(row["id"]))
+            return
+        try:
+            TABLES[table][0](self, row, listed)
+        except Exception:
+            log.exception("row_not_kept", table=table, id=repr(row["id"]))
 
     def _put_domain(self, row: dict[str, Any], listed: bool) -> None:
         change = self.domains.put(row)

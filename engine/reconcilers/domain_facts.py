@@ -424,7 +424,7 @@ def read_maker(context: Context, reading: Reading) -> str:
         return "The task that is to make its disks is not there."
     observed = task.get("observed")
     seen = observed if isinstance(observed, Mapping) else {}
-    if seen.get("state") in TASK_ENDED:
+    if str(seen.get("state")) in TASK_ENDED:
         why = seen.get("message") or seen.get("state")
         return f"The task that was to make its disks has ended without them ({why})."
     return f"Its disks are being made ({task.get('kind')})."

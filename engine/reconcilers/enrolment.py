@@ -73,7 +73,7 @@ class EnrolmentReconciler:
         host = queries.get_row(self._c.database, "hypervisors", row_id)
         observed = host.get("observed") if host else None
         shown = observed.get("enrolment") if isinstance(observed, Mapping) else None
-        if isinstance(shown, Mapping) and shown.get("state") in UNFINISHED:
+        if isinstance(shown, Mapping) and str(shown.get("state")) in UNFINISHED:
             self._write({**shown, "id": row_id}, **_failed(Reason.ENROLMENT_EXPIRED, EXPIRED))
         return Outcome(gone=True)
 

@@ -167,7 +167,7 @@ class Step:
             return self._say_available(decision, site, stored)
         observed = task.get("observed") if task else None
         seen = observed if isinstance(observed, Mapping) else {}
-        if seen.get("state") in TASK_ENDED:
+        if str(seen.get("state")) in TASK_ENDED:
             message = f"The task that was to write it ended without it ({seen.get('message')})."
             raise Terminal(Reason.MEDIA_NOT_READY, message, step="task")
         message = "It is being written from the disks of a desktop or template."

@@ -60,7 +60,7 @@ class TaskReconciler:
         if row is None:
             self._wake(key.id, [])
             return Outcome(gone=True)
-        if observed_of(row).get("state") in TASK_ENDED:
+        if str(observed_of(row).get("state")) in TASK_ENDED:
             return self._keep(row)
         order = read_order({**row, "observed": {}})
         if isinstance(order, RowProblem):

@@ -132,7 +132,7 @@ def cancel(user: Person, task_id: str) -> Payload:
     row = _find(user, task_id)
     if not can_order_of_task(user, row):
         raise Problem(403, "NotYours", "Somebody else ordered this: ask them to cancel it.")
-    if as_mapping(row.get("observed")).get("state") in TASK_ENDED:
+    if str(as_mapping(row.get("observed")).get("state")) in TASK_ENDED:
         return task(row, user)
     after = desired.cancel_task(database(), row["id"], user.actor)
     audit.record(user.actor, "task.cancel", f"task/{row['id']}")
