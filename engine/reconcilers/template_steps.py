@@ -116,6 +116,7 @@ class TemplateSteps:
             if facts is None or facts.backing != disk["path"]:
                 self._ledger.check()
                 self._files.lay_over(disk["source"], disk["path"])
+                self._ledger.check()
                 self._files.switch(disk["source"], disk["path"], copied=disk["copied"])
         made = [{**_template_disk(record, disk), "state": "made"} for disk in record["disks"]]
         made = [

@@ -18,22 +18,21 @@ from dataclasses import dataclass, field
 
 from db.rowcheck import is_uuid
 from db.states import Reason
-from engine.errors import CommandFailed, EngineError, Terminal, WrongStorage
+from engine.errors import CommandFailed, EngineError, Terminal, Transient, WrongStorage
 from engine.hypervisor.guard import GUARD_NO_LOCK
 from engine.hypervisor.ssh import SshSession
 from engine.settings import EngineSettings
-from engine.storage import programs, qemu_img
+from engine.storage import outside, programs, qemu_img
 from engine.storage.faults import explain, foreign
 from engine.storage.paths import (
     DiskPlace,
     check_pool_path,
-    is_inside,
     locks_folder,
     split_disk_path,
 )
 
-CREATED_WITH = "isard"
-"""The `$0` of our programs, as a process list on the host shows it."""
+ROOM_TO_SPARE = 16 * 1024 * 1024
+"""Free bytes a copy of an image leaves behind, beyond what it may take."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ class DiskHost:
         existing = self.look(path)
         if existing is not None:
             return self._require_backing(existing, None)
-        image = self._examine(source, [str(self._settings.images), *roots])
+        image = outside.examine(self._ssh, source, [str(self._settings.images), *roots])
         grow = "" if size_gib is None else str(qemu_img.to_bytes(size_gib))
         if grow and int(grow) < image.virtual_size:
             raise Terminal(
@@ -151,8 +150,9 @@ class DiskHost:
         facts = self._make(
             place,
             new,
-            qemu_img.convert(image.path, image.format, new),
+            outside.convert(image, new),
             grow=grow,
+            need=outside.measure(self._ssh, image) + ROOM_TO_SPARE,
             timeout_s=self._settings.convert_timeout_s,
             on_output=watch,
         )
@@ -182,7 +182,7 @@ class DiskHost:
         check_pool_path(pool_path)
         try:
             done = self._ssh.run(
-                ["sh", "-c", programs.LIST, CREATED_WITH, pool_path],
+                ["sh", "-c", programs.LIST, programs.CREATED_WITH, pool_path],
                 timeout_s=self._settings.disk_timeout_s,
                 label=f"find {pool_path}",
             )
@@ -228,7 +228,9 @@ class DiskHost:
         """What a program says that changes nothing. `where`: the pool's path it is about."""
         try:
             done = self._ssh.run(
-                ["sh", "-c", program, CREATED_WITH, *arguments], timeout_s=timeout_s, label=label
+                ["sh", "-c", program, programs.CREATED_WITH, *arguments],
+                timeout_s=timeout_s,
+                label=label,
             )
         except CommandFailed as error:
             raise explain(error, self._at(where), step) from error
@@ -265,21 +267,25 @@ class DiskHost:
         *,
         backing: str = "",
         grow: str = "",
+        need: int = 0,
         timeout_s: float | None = None,
         on_output: Callable[[bytes], None] | None = None,
     ) -> DiskFacts:
         lock = place.lock(self._installation)
         is_copy = on_output is not None
         answer = "info" if is_copy else str(qemu_img.HEADER_BYTES)
+        own = (lock, new, backing, grow, str(need or ""), answer)
         try:
             done = self._ssh.run_locked(
                 lock,
-                self._program(programs.MAKE, place, lock, new, backing, grow, answer, *argv),
+                self._program(programs.MAKE, place, *own, *argv),
                 timeout_s=timeout_s or self._settings.disk_timeout_s,
                 on_output=on_output,
                 label=" ".join(argv),
             )
         except CommandFailed as error:
+            if error.exit_status == programs.NO_ROOM:
+                raise self._no_room(place, need, error) from error
             raise self._explain_locked(error, place.pool_path, "create") from error
         if is_copy:
             return self._read(done.text, "create")
@@ -293,47 +299,7 @@ class DiskHost:
 
     def _program(self, program: str, place: DiskPlace, *arguments: str) -> list[str]:
         where = (place.pool_path, place.domain_id, place.disk_id, self._installation)
-        return ["sh", "-c", program, CREATED_WITH, *where, *arguments]
-
-    def _examine(self, source: str, roots: Sequence[str]) -> qemu_img.ImageFacts:
-        """The image's facts, with the path it really has; refused unless harmless."""
-        if not any(is_inside(source, root) for root in roots):
-            raise self._outside(source)
-        try:
-            done = self._ssh.run(
-                ["sh", "-c", programs.EXAMINE, CREATED_WITH, source, *roots],
-                timeout_s=self._settings.call_timeout_s,
-                label=f"qemu-img info {source}",
-            )
-        except CommandFailed as error:
-            if error.exit_status == programs.OUTSIDE:
-                raise self._outside(source) from error
-            if error.exit_status == programs.NOT_THERE:
-                raise Terminal(
-                    Reason.DISK_MISSING,
-                    f"There is no image {source} on {self._ssh.address}.",
-                    step="image",
-                ) from error
-            raise Terminal(
-                Reason.DISK_FAILED,
-                f"The image {source} cannot be read.",
-                step="image",
-                command=error.command,
-                answer=error.answer,
-            ) from error
-        real, _, answer = done.text.partition("\n")
-        try:
-            facts = qemu_img.parse_info(answer)
-        except ValueError as error:
-            raise Terminal(Reason.DISK_FAILED, f"{source}: {error}.", step="image") from error
-        objection = qemu_img.find_objection(facts)
-        if objection is None and facts.path != real:
-            objection = "its name is not a plain one"
-        if objection is not None:
-            raise Terminal(
-                Reason.DISK_FAILED, f"The image {source} is refused: {objection}.", step="image"
-            )
-        return facts
+        return ["sh", "-c", program, programs.CREATED_WITH, *where, *arguments]
 
     def _marker(self, pool_path: str, pool_id: str, recorded: str | None, may_make: str) -> str:
         check_pool_path(pool_path)
@@ -345,7 +311,7 @@ class DiskHost:
         try:
             done = self._ssh.run(
                 [
-                    *("sh", "-c", programs.MARK, CREATED_WITH),
+                    *("sh", "-c", programs.MARK, programs.CREATED_WITH),
                     *(pool_path, marker, self._installation, locks, may_make),
                 ],
                 timeout_s=self._settings.call_timeout_s,
@@ -401,13 +367,17 @@ class DiskHost:
             )
         return explain(error, self._at(pool_path), step)
 
+    def _no_room(self, place: DiskPlace, need: int, error: CommandFailed) -> Transient:
+        free = int(error.answer) if error.answer.isdigit() else 0
+        return Transient(
+            Reason.NO_SPACE,
+            f"There is no free space for it in {self._at(place.pool_path)}: it may take "
+            f"{need / qemu_img.GIB:.2f} GiB, and {free / qemu_img.GIB:.2f} GiB are free.",
+            step="space",
+            command=error.command,
+            answer=error.answer,
+            retry_after_s=60.0,
+        )
+
     def _at(self, pool_path: str) -> str:
         return f"{pool_path} on {self._ssh.address}"
-
-    def _outside(self, source: str) -> Terminal:
-        return Terminal(
-            Reason.INVALID_ROW,
-            f"The image {source} is not in a folder from which images may be taken "
-            f"({self._settings.images} and the pool's media path).",
-            step="image",
-        )

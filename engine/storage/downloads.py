@@ -25,9 +25,9 @@ from engine.hypervisor.guard import GUARD_NO_LOCK
 from engine.hypervisor.ssh import SshSession
 from engine.storage import curl, images, media_programs, programs, qemu_img
 from engine.storage.addresses import Network, find_refused, parse_hosts
-from engine.storage.disks import CREATED_WITH
 from engine.storage.faults import explain
 from engine.storage.media_paths import MediaPlace
+from engine.storage.programs import CREATED_WITH
 
 REDIRECTS_MAX = 8
 RESERVE_BYTES = 256 * 1024**2

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from engine.errors import CommandFailed
 from engine.storage import work_programs
-from engine.storage.disks import CREATED_WITH
 from engine.storage.faults import explain
 from engine.storage.media_paths import MediaPlace
 from engine.storage.paths import split_disk_path
+from engine.storage.programs import CREATED_WITH
 from engine.storage.work import NOBODY, DiskWork, Watch, no_space
 
 EXTENSIONS = {"qcow2": "qcow2", "raw": "img", "vmdk": "vmdk", "vdi": "vdi", "ova": "ova"}

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from db.states import Reason
 from engine.errors import CommandFailed, Terminal
 from engine.storage import images, qemu_img, work_programs
-from engine.storage.disks import CREATED_WITH
 from engine.storage.paths import split_disk_path
+from engine.storage.programs import CREATED_WITH
 from engine.storage.work import NOBODY, DiskWork, Watch
 
 MEMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.vmdk")
@@ -86,6 +86,8 @@ class ImportWork(DiskWork):
                 label=f"tar -x {member}",
             )
         except CommandFailed as error:
+            if error.exit_status == work_programs.TOO_LARGE:
+                raise refused(f"{member} in it is larger than the whole archive") from error
             raise self._explain_work(error, place, "unpack") from error
         image = self.recognise(unpacked)
         if image.format != "vmdk":

@@ -11,6 +11,9 @@ templates.
 
 from __future__ import annotations
 
+CREATED_WITH = "isard"
+"""The `$0` of our programs, as a process list on the host shows it."""
+
 NOT_MOUNTED = 81
 FOREIGN = 82
 ODD_FOLDER = 83
@@ -19,6 +22,7 @@ NO_BACKING = 85
 IN_USE = 86
 NOT_EMPTY = 87
 OUTSIDE = 88
+NO_ROOM = 93
 
 PLACE = """
 pool=$1 domain=$2 disk=$3 installation=$4; shift 4
@@ -45,7 +49,7 @@ exec "$@"
 MAKE = (
     PLACE
     + """
-lock=$1 new=$2 backing=$3 grow=$4 answer=$5; shift 5
+lock=$1 new=$2 backing=$3 grow=$4 need=$5 answer=$6; shift 6
 umask 077
 give_up() {
   rm -f -- "$new"
@@ -57,6 +61,10 @@ if [ ! -e "$final" ] && [ ! -h "$final" ]; then
   [ -z "$backing" ] || [ -f "$backing" ] || give_up 85
   if [ -d "$folder" ]; then rm -f -- "$folder/.$disk".*.part
   else mkdir -m 0711 -- "$folder" || give_up "$?"; fi
+  if [ -n "$need" ]; then
+    free=$(df --output=avail -B1 -- "$folder" | tail -n 1) || give_up "$?"
+    [ "$free" -ge "$need" ] || { printf '%s\\n' "$free" >&2; give_up 93; }
+  fi
   "$@" || give_up "$?"
   [ -z "$grow" ] || qemu-img resize -q -f qcow2 "$new" "$grow" || give_up "$?"
   sync -- "$new" || give_up "$?"
@@ -68,7 +76,7 @@ fi
 exec qemu-img info -f qcow2 -U --output=json -- "$final"
 """
 )
-"""… LOCK NEW BACKING-OR-EMPTY GROW-TO-OR-EMPTY ANSWER MAKE-COMMAND…
+"""… LOCK NEW BACKING-OR-EMPTY GROW-TO-OR-EMPTY BYTES-NEEDED-OR-EMPTY ANSWER MAKE-COMMAND…
 
 Answers with what qemu-img says of the file, or with its first ANSWER bytes. A hundred desktops are
 made by this at once, so what the shell can do itself starts no program."""
@@ -122,7 +130,7 @@ that exists.
 """
 
 EXAMINE = """
-source=$1; shift
+source=$1 head=$2 at=$3 bytes=$4; shift 4
 real=$(readlink -e -- "$source") && [ -f "$real" ] || exit 84
 inside=
 for root in "$@"; do
@@ -131,9 +139,16 @@ for root in "$@"; do
 done
 [ -n "$inside" ] || exit 88
 printf '%s\\n' "$real"
-exec qemu-img info -U --output=json -- "$real"
+stat -c %s -- "$real" || exit
+head -c "$head" -- "$real" | base64 -w 0
+echo
+dd if="$real" bs=4096 skip="$((at / 4096))" count="$((bytes / 4096))" 2>/dev/null | base64 -w 0
+echo
 """
-"""SOURCE ALLOWED-ROOT…"""
+"""SOURCE HEAD-BYTES VOLUME-AT VOLUME-BYTES ALLOWED-ROOT…
+
+The path it really has, its size and its first bytes: no other program reads it before these are
+judged."""
 
 LIST = """
 [ -f "$1/.isard-storage.json" ] || exit 81

@@ -55,6 +55,16 @@ def convert(source: str, source_format: str, path: str) -> list[str]:
     """A copy of the image alone, with progress on standard output; a backing file named in it is
     not opened.
     """
+    return ["qemu-img", "convert", "-p", "-O", "qcow2", _alone(source, source_format), path]
+
+
+def measure_image(source: str, source_format: str) -> list[str]:
+    """What `convert` will take."""
+    return ["qemu-img", "measure", "--output=json", "-O", "qcow2", _alone(source, source_format)]
+
+
+def _alone(source: str, source_format: str) -> str:
+    """An image from outside as qemu-img is told to open it, and nothing else with it."""
     if source_format not in IMAGE_FORMATS:
         raise ValueError(f"images of format {source_format!r} are not taken")
     node: dict[str, Any] = {
@@ -64,7 +74,7 @@ def convert(source: str, source_format: str, path: str) -> list[str]:
     }
     if source_format == "qcow2":
         node["backing"] = None
-    return ["qemu-img", "convert", "-p", "-O", "qcow2", "json:" + json.dumps(node), path]
+    return "json:" + json.dumps(node)
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 
 from engine.errors import CommandFailed, Terminal
 from engine.hypervisor.ssh import SshSession
-from engine.storage.disks import CREATED_WITH
 from engine.storage.faults import explain
 from engine.storage.paths import SUFFIX, DiskPlace, check_pool_path, split_disk_path
+from engine.storage.programs import CREATED_WITH
 
 HEAD_BYTES = 65536
 """qcow2's first cluster as it is made by default; the name stands in it."""

@@ -76,7 +76,11 @@ if [ -f "$new" ]; then
     if answer=$(qemu-img info -f qcow2 -- "$final" 2>&1); then :; else
       case $answer in *lock*) printf '%s\\n' "$answer" >&2; exit 86 ;; esac
     fi
-    [ "$copied" = yes ] || [ "$final" -ef "$template" ] || exit 91
+    if [ "$copied" = yes ]; then
+      if head -c 65536 -- "$final" | grep -aqF -e "$template"; then rm -f -- "$new"; exit 91; fi
+    else
+      [ "$final" -ef "$template" ] || exit 91
+    fi
   fi
   mv -fT -- "$new" "$final" || exit
   sync -- "$folder"
@@ -84,7 +88,10 @@ fi
 exec qemu-img info -f qcow2 -U --output=json -- "$final"
 """
 )
-"""In the desktop's place: LOCK TEMPLATE COPIED(yes|no)"""
+"""In the desktop's place: LOCK TEMPLATE COPIED(yes|no)
+
+Where another engine was quicker, the disk stands upon the template already and may hold what was
+written since: it stays, and the overlay laid a second time goes."""
 
 DROP = (
     PLACE

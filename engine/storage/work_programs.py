@@ -14,6 +14,7 @@ from engine.storage.programs import PLACE
 NO_SPACE = 89
 STALE = 90
 EXISTS = 91
+TOO_LARGE = 93
 
 COPY = (
     PLACE
@@ -116,11 +117,21 @@ umask 077
 rm -f -- "$unpacked"
 free=$(df --output=avail -B1 -- "$folder" | tail -n 1) || exit
 [ "$free" -ge "$need" ] || { printf '%s\\n' "$free" >&2; exit 89; }
-tar -xOf "$archive" --occurrence=1 -- "$member" >"$unpacked" || { rm -f -- "$unpacked"; exit 92; }
+status=$(
+  {
+    { tar -xOf "$archive" --occurrence=1 -- "$member"; echo "$?" >&3; } |
+      head -c "$((need + 1))" >"$unpacked"
+  } 3>&1
+) || status=$?
+if [ "$(stat -c %s -- "$unpacked")" -gt "$need" ]; then rm -f -- "$unpacked"; exit 93; fi
+[ "$status" = 0 ] || { rm -f -- "$unpacked"; exit 92; }
 sync -- "$unpacked"
 """
 )
-"""… LOCK UNPACKED BYTES-NEEDED ARCHIVE MEMBER"""
+"""… LOCK UNPACKED BYTES-NEEDED ARCHIVE MEMBER
+
+A member may be written down as mostly holes, and would fill the storage from a few bytes: it is cut
+where it becomes larger than what was asked room for."""
 
 _ROOM = """
 umask 077

@@ -204,6 +204,66 @@ def test_images_that_would_bring_in_other_files_are_refused(
     assert files_in(pool) == before
 
 
+def test_a_raw_image_that_describes_other_files_opens_none(
+    disks: DiskHost, pool: str, settings: EngineSettings, shared_host: LabHost
+) -> None:
+    """To qemu-img alone it would be a VMDK whose content is the file it names."""
+    settings.images.mkdir(parents=True)
+    secret = settings.images.parent / "secret"
+    secret.write_bytes(b"secret".ljust(65536))
+    image = settings.images / "upload.img"
+    lines = [
+        "# x",
+        "version=1",
+        "CID=fffffffe",
+        "parentCID=ffffffff",
+        'createType="monolithicFlat"',
+    ]
+    lines.append(f'RW {65536 // 512} FLAT "../secret" 0')
+    image.write_bytes("\n".join(lines).encode().ljust(512, b"\n"))
+    guessed = shared_host.exec(["qemu-img", "info", str(image)]).stdout
+    assert "file format: vmdk" in guessed
+    path = new_path(pool)
+    facts = disks.create_from_image(path, str(image))
+    assert facts.virtual_size == 512
+    copied = settings.images / "copied"
+    shared_host.exec(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", path, str(copied)])
+    assert copied.read_bytes() == image.read_bytes()
+
+
+def test_an_image_that_needs_a_stranger_to_open_it_is_refused(
+    disks: DiskHost, pool: str, settings: EngineSettings, shared_host: LabHost
+) -> None:
+    settings.images.mkdir(parents=True)
+    image = settings.images / "machine.vmdk"
+    shared_host.exec(["qemu-img", "create", "-q", "-f", "vmdk", str(image), "1M"])
+    with pytest.raises(Terminal, match="convert it to qcow2 first"):
+        disks.create_from_image(new_path(pool), str(image))
+
+
+def test_a_packed_image_that_would_fill_the_storage_is_not_begun(
+    disks: DiskHost, settings: EngineSettings, shared_host: LabHost
+) -> None:
+    settings.images.mkdir(parents=True)
+    plain, image = settings.images / "plain.raw", settings.images / "packed.qcow2"
+    plain.write_bytes(b"\1" * (64 * 1024 * 1024))
+    packing = ["qemu-img", "convert", "-c", "-f", "raw", "-O", "qcow2", str(plain), str(image)]
+    shared_host.exec(packing)
+    assert image.stat().st_size < 2 * 1024 * 1024
+    small = shared_host.storage_root / f"small-{uuid.uuid4().hex[:8]}"
+    small.mkdir()
+    # Room for the disk itself, and not for what has to be left.
+    shared_host.exec(["mount", "-t", "tmpfs", "-o", "size=72M", "tmpfs", str(small)])
+    try:
+        disks.ensure_marker(str(small), "default", None)
+        with pytest.raises(Transient, match="no free space for it") as raised:
+            disks.create_from_image(new_path(str(small)), str(image))
+        assert raised.value.reason == "NoSpace"
+        assert disks.list_disks(str(small)) == []
+    finally:
+        shared_host.exec(["umount", str(small)])
+
+
 def test_a_media_folder_of_the_pool_is_a_source_too(
     disks: DiskHost, pool: str, shared_host: LabHost
 ) -> None:

@@ -250,6 +250,60 @@ def test_killed_while_it_is_taken_back_or_finished(case: Case, pool: str, tiny_b
         case.assert_tidy(record)
 
 
+def test_an_engine_that_comes_late_replaces_no_live_disk(
+    case: Case, pool: str, disks: DiskHost, shared_host: LabHost
+) -> None:
+    """The template's file is a copy, and another engine has finished and started the desktop."""
+    files = TemplateFiles(disks)
+    source = f"{pool}/{uuid.uuid4()}/disk0.qcow2"
+    template = f"{pool}/{uuid.uuid4()}/disk0.qcow2"
+    disks.create_empty(source, 0.1)
+    files.copy(source, template, None, lambda percent: None)
+    files.lay_over(source, template)
+    files.switch(source, template, copied=True)
+    facts = disks.look(source)
+    assert facts is not None
+    assert facts.backing == template
+    shared_host.exec(["qemu-io", "-f", "qcow2", "-c", "write -P 9 0 1M", source])
+    before = Path(source).read_bytes()
+    files.lay_over(source, template)
+    with pytest.raises(Transient, match="Nothing was overwritten"):
+        files.switch(source, template, copied=True)
+    assert Path(source).read_bytes() == before
+    assert [entry.name for entry in Path(source).parent.iterdir()] == ["disk0.qcow2"]
+
+
+def test_an_engine_that_lost_its_lease_does_not_switch(
+    case: Case, pool: str, tiny_base: str
+) -> None:
+    class Lost(Exception):
+        pass
+
+    class Slow(TemplateFiles):
+        is_laid = False
+
+        def lay_over(self, path: str, template: str) -> None:
+            super().lay_over(path, template)
+            self.is_laid = True
+
+    def check() -> None:
+        if files.is_laid:
+            raise Lost
+
+    record = case.begin(pool, tiny_base, 1)
+    show = lambda step, percent: None  # noqa: E731
+    steps = case.steps()
+    record = steps.commit(steps.prepare(steps.begin(steps.check(record, show)), show))
+    files = Slow(case.disks)
+    with pytest.raises(Lost):
+        TemplateSteps(Ledger(case.database, 2, check), files).finish(record, show)
+    facts = case.disks.look(record["disks"][0]["source"])
+    assert facts is not None
+    assert facts.backing == tiny_base
+    case.settle(record)
+    case.assert_made(record)
+
+
 def test_a_copy_for_which_there_is_no_room_is_not_begun(
     case: Case, pool: str, disks: DiskHost, shared_host: LabHost
 ) -> None:
