@@ -33,6 +33,18 @@ def list_children(database: Database, domain_id: str) -> list[dict[str, Any]]:
     return list_children_of(database, [domain_id]).get(domain_id, [])
 
 
+def list_descendants(database: Database, domain_id: str) -> list[dict[str, Any]]:
+    """Domains whose disks are read through this one's: its children, and all built upon them."""
+    found: dict[str, dict[str, Any]] = {}
+    parents = [domain_id]
+    while parents:
+        below = list_children_of(database, parents)
+        rows = {str(row["id"]): row for children in below.values() for row in children}
+        parents = [key for key in rows if key not in found and key != domain_id]
+        found |= {key: rows[key] for key in parents}
+    return list(found.values())
+
+
 def list_children_of(database: Database, ids: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
     """By each of these domains those built upon it: whose disks have its disks as backing files,
     as the ledger says, or who name it as their template and whose disks say nothing else.

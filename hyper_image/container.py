@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -111,11 +112,21 @@ def forget_last_run(folder: Path) -> None:
     """A container keeps its /run when it is started again, as no machine does: libvirt would take
     the guests' network for started, and old pid files for processes. Mounts are not ours to empty.
     """
+    mounts = mount_points()
     for entry in folder.iterdir():
+        if any(mount == str(entry) or mount.startswith(f"{entry}/") for mount in mounts):
+            continue
         if entry.is_symlink() or not entry.is_dir():
             entry.unlink()
         elif entry.name != guest_network.HOST_ADDRESSES.parent.name:
             shutil.rmtree(entry)
+
+
+def mount_points() -> list[str]:
+    """Of everything mounted in this container, whoever mounted it."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    # A space is written there as \040.
+    return [re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), line.split()[4]) for line in lines]
 
 
 def open_kvm_to_qemu(device: Path) -> None:

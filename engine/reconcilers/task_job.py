@@ -213,6 +213,27 @@ def require_stopped(context: Context, reading: Reading) -> None:
         raise Waiting(Reason.PARENT_NOT_READY, f"The disks of {name!r} are not made yet.")
 
 
+def running_below(job: Job, domain_id: str) -> list[str]:
+    """Those that have this domain's disks open through their own, as seen or as recorded."""
+    below = queries.list_descendants(job.c.database, domain_id)
+    return [
+        str(row["id"])
+        for row in below
+        if recorded_host(observed_of(row), None) or job.c.units.seen(row["id"])
+    ]
+
+
+def require_stopped_below(job: Job, domain_id: str) -> None:
+    """Raises Waiting. A guest keeps the file it opened: over NFS it would vanish under it."""
+    running = running_below(job, domain_id)
+    if running:
+        raise Waiting(
+            Reason.NOT_STOPPED,
+            f"{len(running)} desktops built upon it are running: it begins once they are stopped.",
+            tuple(f"parent/{key}" for key in running),
+        )
+
+
 def settle(job: Job) -> bool:
     """Bring what this task had begun to one of its two ends; False where no host can now. Harmless
     where nothing was begun.
@@ -263,9 +284,12 @@ def settle_records(job: Job, reading: Reading, work: DiskWork, site: DiskSite) -
 def _settle_replacing(
     job: Job, work: DiskWork, path: str, record: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """A copy of another task may be older than the disk: only our own goes forward."""
+    """A copy of another task may be older than the disk: only our own goes forward, and not under
+    a desktop that was started since.
+    """
     mark = record["replacing"]
-    if mark.get("task") == job.order.id and isinstance(mark.get("token"), str):
+    is_ours = mark.get("task") == job.order.id and isinstance(mark.get("token"), str)
+    if is_ours and not running_below(job, str(record["domain"])):
         try:
             facts = work.replace(path, mark["token"])
             return job.record(

@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from db import queries
 from db.states import Kind, Reason, TaskKind
 from db.taskcheck import ConvertArgs, MoveArgs, ResizeArgs, VerifyArgs
+from engine.disk_locks import Held
 from engine.errors import EngineError, HostLost, Terminal
 from engine.reconcilers.disk_places import DiskSite, all_paths, prove_storage
 from engine.reconcilers.domain_facts import Reading
@@ -24,6 +26,7 @@ from engine.reconcilers.task_job import (
     chain_of,
     count_children,
     require_stopped,
+    require_stopped_below,
     settle_records,
 )
 from engine.storage.paths import USE_OF_KIND, place_disk, split_disk_path
@@ -69,7 +72,7 @@ def at_work(
         bench = Bench(reading, site, work)
         try:
             yield bench
-        except EngineError as error:
+        except (EngineError, Waiting, Held) as error:
             if not isinstance(error, HostLost):
                 _clean_up(job, bench)
             raise
@@ -175,6 +178,7 @@ def _disk(job: Job) -> str | None:
 
 def _rewrite(job: Job, disk: str | None, how_of: Callable[[ImageFacts], Rewrite | None]) -> Result:
     """Disks written anew in place. `how_of` says how, or None where there is nothing to do."""
+    require_stopped_below(job, job.order.target)
     with at_work(job) as bench:
         records = chosen(bench.reading, disk)
         chains = [read_chain(job, bench, record) for record in records]
@@ -212,10 +216,20 @@ def _rewrite_one(
     token = work.copy(path, path, how, need + ROOM_TO_SPARE, job.watch)
     job.progress.begin("compare", whole * (at + COPY_SHARE / 100), whole * (1 - COPY_SHARE / 100))
     work.require_same(path, path, token, job.watch)
-    record = job.record(record, replacing={"token": token, "task": job.order.id})
-    facts = work.replace(path, token)
-    job.record(record, replacing=None, backing=facts.backing, size=facts.virtual_size)
+    with stopped_below(job, bench.reading.id):
+        record = job.record(record, replacing={"token": token, "task": job.order.id})
+        facts = work.replace(path, token)
+        job.record(record, replacing=None, backing=facts.backing, size=facts.virtual_size)
     return facts.actual_size
+
+
+@contextmanager
+def stopped_below(job: Job, domain_id: str) -> Iterator[None]:
+    """Those built upon it can start while the copy is made, and not while it takes its place."""
+    below = queries.list_descendants(job.c.database, domain_id)
+    with job.holding(job.order.id, *(str(row["id"]) for row in below)):
+        require_stopped_below(job, domain_id)
+        yield
 
 
 def move(job: Job) -> Result:

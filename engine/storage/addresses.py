@@ -54,6 +54,8 @@ def _may_fetch(text: str, networks: Sequence[Network]) -> bool:
         one.version == network.version and one in network for network in networks for one in [ip]
     ):
         return True
+    if isinstance(ip, ipaddress.IPv6Address) and ip.is_site_local:
+        return False
     if ip.is_multicast or ip.is_reserved or ip.is_unspecified or not ip.is_global:
         return False
     inner = _inner(ip)

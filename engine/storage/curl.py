@@ -51,7 +51,8 @@ class Request:
 
     def as_config(self) -> bytes:
         lines = [_line("url", self.address.url)]
-        if self.addresses:
+        # An IPv6 address means itself, and curl takes no pin for one.
+        if self.addresses and ":" not in self.address.host:
             pinned = ",".join(f"[{one}]" if ":" in one else one for one in self.addresses)
             lines.append(_line("resolve", f"{self.address.host}:{self.address.port}:{pinned}"))
         if self.address.user or self.address.password:

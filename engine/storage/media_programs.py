@@ -81,7 +81,9 @@ if [ "$size" -lt 0 ] || [ ! -f "$part" ] || [ "$(size_of "$part")" -lt "$size" ]
   while kill -0 "$job" 2>/dev/null; do
     now=$(size_of "$part")
     printf '%s\\n' "$now"
-    if [ "$now" -gt "$limit" ]; then
+    # Others write there too, so what was free at the beginning says little.
+    free=$(df -B1 --output=avail -- "$pool" | tail -n 1)
+    if [ "$now" -gt "$limit" ] || [ "${free:-0}" -lt 134217728 ]; then
       kill "$job"; wait "$job"
       rm -f -- "$part"
       exit 92

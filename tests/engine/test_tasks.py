@@ -179,13 +179,25 @@ def test_what_would_break_those_built_upon_it_is_refused(
     assert "built upon it" in refused["message"]
 
 
-def test_a_template_is_rewritten_under_its_desktops(
-    shared_world: World, desktop: str, tmp_path: Path
+def test_a_template_is_rewritten_under_its_stopped_desktops(
+    shared_world: World, tmp_path: Path
 ) -> None:
-    disk = shared_world.disk_of(desktop)
+    template = shared_world.add_template()
+    spec = {"vcpus": 1, "memory_mib": 16, "disks": [{"size_gib": 1 / 16}]}
+    desktop = shared_world.add_desktop(template, spec=spec)
+    disk, base = shared_world.disk_of(desktop), shared_world.disk_of(template)
     write(disk, "write -P 8 2M 1M")
-    before = copy(disk, tmp_path / "before")
-    carry_out(shared_world, "sparsify", shared_world.template)
+    before, file = copy(disk, tmp_path / "before"), base.stat().st_ino
+    shared_world.wish(desktop, "started")
+    shared_world.wait_for(desktop, "started")
+    task = order(shared_world, "sparsify", template)
+    waiting = wait_state(shared_world, task, "queued")
+    assert waiting["reason"] == "NotStopped"
+    assert "1 desktops built upon it are running" in waiting["message"]
+    assert base.stat().st_ino == file
+    shared_world.wish(desktop, "stopped", force=True)
+    wait_state(shared_world, task, "done")
+    assert base.stat().st_ino != file
     assert are_same(disk, before)
     shared_world.wish(desktop, "started")
     shared_world.wait_for(desktop, "started")

@@ -39,6 +39,7 @@ MEDIUM = "0b9c3c6e-8d53-4b3f-9d0e-2f3a4b5c6d7e"
     [
         *("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1"),
         *("0.0.0.0", "224.0.0.1", "255.255.255.255", "198.18.0.1", "::1", "fe80::1", "fd00::1"),
+        "fec0::1",
         *("::ffff:127.0.0.1", "64:ff9b::a00:1", "2002:7f00:1::1", "ff02::1", "not an address"),
     ],
 )
@@ -72,6 +73,13 @@ def test_curl_is_told_on_standard_input_what_nobody_may_see() -> None:
     with pytest.raises(ValueError):
         curl.Request(address, headers={"X": "a\nurl = file:///etc/passwd"}).as_config()
     assert not {"--location", "-L", "--insecure", "-k"} & set(curl.fetch())
+
+
+def test_an_address_in_numbers_is_fetched_from_as_it_is() -> None:
+    """curl refuses a pin whose host is an IPv6 address, and needs none."""
+    six, four = read_url("http://[2606::1]:8080/x"), read_url("http://93.184.215.14/x")
+    assert curl.Request(six, ["2606::1"]).as_config() == b'url = "http://[2606::1]:8080/x"\n'
+    assert b"resolve" in curl.Request(four, ["93.184.215.14"]).as_config()
 
 
 def test_heads_are_read_as_servers_write_them() -> None:
