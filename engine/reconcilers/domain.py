@@ -16,7 +16,7 @@ from db import observed as door
 from db import queries
 from db.logs import get_logger
 from db.rowcheck import RowProblem, check_domain, is_uuid
-from db.states import Reason
+from db.states import Reason, read_wish
 from engine.actions import (
     AskShutdown,
     ChangeMedia,
@@ -94,13 +94,7 @@ class DomainReconciler:
                 if problem is not None:
                     late = self._settle_unheard(reading.templating, lane)
                     return late or self._report_invalid(reading, lane, problem)
-                facts = replace(
-                    gather(self._c, reading, lane),
-                    powered_off=powered_off,
-                    ask_again_at=self._power.ask_again_at(reading.id),
-                )
-                decision = decide(reading.row, facts, self._c.now())
-                outcome = self._perform(reading, decision, facts, lane)
+                decision, outcome = self._take_step(reading, lane, powered_off)
             except Elsewhere as elsewhere:
                 return Outcome(move_to=elsewhere.lane)
             if outcome is not None:
@@ -108,6 +102,31 @@ class DomainReconciler:
             powered_off = powered_off or isinstance(decision.action, PowerOff)
         log.warning("reconcile_in_circles", key=str(key))
         return Outcome(again_s=5.0)
+
+    def _take_step(
+        self, reading: Reading, lane: str, powered_off: bool
+    ) -> tuple[Decision, Outcome | None]:
+        try:
+            gathered = gather(self._c, reading, lane)
+        except HostLost:
+            raise
+        except EngineError as error:
+            return self._fail_undecided(reading, lane, error)
+        facts = replace(
+            gathered, powered_off=powered_off, ask_again_at=self._power.ask_again_at(reading.id)
+        )
+        decision = decide(reading.row, facts, self._c.now())
+        return decision, self._perform(reading, decision, facts, lane)
+
+    def _fail_undecided(
+        self, reading: Reading, lane: str, error: EngineError
+    ) -> tuple[Decision, Outcome]:
+        """What a decision rests on could not be had; what is seen of it is told with the reason."""
+        sight = see(reading.row, look_around(self._c, reading, lane))
+        undecided = Decision(sight, read_wish(reading.row["desired"]), Hold(()))
+        if sight.pending:
+            return undecided, Outcome(topics=(f"host/{sight.hypervisor}",))
+        return undecided, self._fail(reading, undecided, error)
 
     def _perform(
         self, reading: Reading, decision: Decision, facts: Facts, lane: str

@@ -393,7 +393,10 @@ def _image_problem(context: Context, reading: Reading) -> str | None:
         return None  # installed from: its disk is empty at first
     problem = why_not_ready(medium, media_id)
     if problem is None and medium is not None:
-        reading.image = path_of(context, medium)[1]
+        try:
+            reading.image = path_of(context, medium)[1]
+        except Terminal as error:
+            return error.message
     return problem
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from db.states import MediaDesired, MediaState
 from engine.domain_xml.builder import MediaFile
+from engine.errors import Terminal
 from engine.hypervisor.seen import SeenDomain
 from engine.reconcilers import Context
 from engine.reconcilers.disk_places import all_paths
@@ -31,7 +32,9 @@ class Drives:
 
     @property
     def topics(self) -> tuple[str, ...]:
-        return tuple(f"media/{media_id}" for media_id in dict.fromkeys(self.ids) if media_id)
+        """What fires when one of them changes, or where they may lie."""
+        found = [f"media/{media_id}" for media_id in dict.fromkeys(self.ids) if media_id]
+        return (*found, "disk-host") if found else ()
 
     def wanted_in(self, seen: SeenDomain) -> tuple[str | None, ...]:
         """For each drive the guest was started with, what is to be in it. Others come with the next
@@ -65,7 +68,11 @@ def find_drives(context: Context, row: Mapping[str, Any]) -> Drives:
         if why is not None or medium is None:
             problem = problem or why
             continue
-        pool, path = path_of(context, medium)
+        try:
+            pool, path = path_of(context, medium)
+        except Terminal as error:
+            problem = problem or error.message
+            continue
         pools.add(pool)
         files.append(MediaFile(name, path, "floppy" if medium.get("kind") == "floppy" else "iso"))
     return Drives(tuple(files), tuple(ids), frozenset(pools), problem)

@@ -26,7 +26,7 @@ from engine.errors import CalledOff, EngineError, HostLost, Terminal, Transient,
 from engine.reconcilers import Context, Outcome, task_export, task_images
 from engine.reconcilers.domain_facts import Elsewhere
 from engine.reconcilers.observation import retry_delay_s
-from engine.reconcilers.task_job import Job, Slots, Waiting, settle
+from engine.reconcilers.task_job import DEFECTS, Job, Slots, Waiting, settle
 from engine.reconcilers.task_progress import Progress
 from engine.reconcilers.task_work import KINDS
 from engine.task_cache import domains_of_task
@@ -91,6 +91,12 @@ class TaskReconciler:
             return self._end(row, TaskState.CANCELLED, Reason.CALLED_OFF, "It was cancelled.")
         except EngineError as error:
             return self._fail(row, order, error)
+        except DEFECTS as error:
+            # Not tried again: it would copy whole disks each time, and come to the same end.
+            log.exception("task_broke", task=order.id, kind=order.kind)
+            what = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            message = f"The engine could not do this ({what})."
+            return self._fail(row, order, Terminal(Reason.DISK_FAILED, message))
         return self._end(row, TaskState.DONE, None, result.message, result=dict(result.facts))
 
     def _is_patient(self, order: Order) -> bool:

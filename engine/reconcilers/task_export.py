@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from db import observed as door
 from db import queries
-from db.rowcheck import SpecModel
+from db.rowcheck import RowProblem, SpecModel
+from db.sentences import explain
 from db.states import Reason
 from db.taskcheck import ExportArgs
-from engine.errors import EngineError, HostLost, Terminal
+from engine.errors import HostLost, Terminal
 from engine.reconcilers.disk_places import DiskSite, find_media_site, prove_storage
-from engine.reconcilers.task_job import Job, Result, Waiting
+from engine.reconcilers.task_job import FAILURES, Job, Result, Waiting
 from engine.reconcilers.task_work import ROOM_TO_SPARE, Bench, at_work, chosen, read_chain
 from engine.storage.exports import EXTENSIONS, ExportWork
 from engine.storage.media_paths import MediaPlace, place_media
@@ -48,7 +51,7 @@ def export(job: Job) -> Result:
             _require_medium(job, args.medium)
             job.c.lease.check()
             site.unit.media.publish(place, EXTENSIONS[args.format])
-        except EngineError as error:
+        except FAILURES as error:
             if not isinstance(error, HostLost):
                 work.withdraw(place)
             raise
@@ -74,7 +77,8 @@ def _write_image(
 
 
 def _write_ova(job: Job, bench: Bench, work: ExportWork, place: MediaPlace) -> None:
-    records = bench.reading.records
+    row, records = bench.reading.row, bench.reading.records
+    spec = _read_spec(row)
     disks = []
     for at, record in enumerate(records):
         path = job.place_of(bench.reading, record)
@@ -86,11 +90,21 @@ def _write_ova(job: Job, bench: Bench, work: ExportWork, place: MediaPlace) -> N
         size = work.stage(path, name, place, need, job.watch)
         disks.append(PackedDisk(name, size, chain[0].virtual_size))
     job.progress.begin("pack", 90.0, 10.0)
-    row = bench.reading.row
-    spec = SpecModel.model_validate(row.get("spec") or {})
     ovf = build_ovf(str(row.get("name")), spec.vcpus, spec.memory_mib, disks)
     sizes = [disk.size for disk in disks]
     work.pack(ovf, [disk.file for disk in disks], sizes, place, sum(sizes) + ROOM_TO_SPARE)
+
+
+def _read_spec(row: Mapping[str, Any]) -> SpecModel:
+    """What machine it is, before anything is copied: nobody may have judged the row since."""
+    try:
+        return SpecModel.model_validate(row.get("spec") or {})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(["spec", *(str(part) for part in first["loc"])])
+        problem = RowProblem(field, explain(first))
+        message = f"{row.get('name')!r} cannot be described. {problem.message}"
+        raise Terminal(Reason.INVALID_ROW, message, step=field) from error
 
 
 def _require_medium(job: Job, media_id: str) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ from db import queries
 from db.states import MediaState, Reason
 from db.taskcheck import IntoArgs
 from engine.decisions import is_wished_away
-from engine.errors import EngineError, HostLost, Terminal
+from engine.errors import HostLost, Terminal
 from engine.executor import task_lane
 from engine.reconcilers.disk_places import (
     DiskSite,
@@ -28,7 +28,15 @@ from engine.reconcilers.disk_places import (
     prove_storage,
 )
 from engine.reconcilers.domain_facts import Elsewhere, Reading, read
-from engine.reconcilers.task_job import Job, Result, Waiting, undo_making
+from engine.reconcilers.task_job import (
+    FAILURES,
+    Job,
+    Result,
+    Waiting,
+    end_making,
+    is_whole,
+    undo_making,
+)
 from engine.reconcilers.task_work import COPY_SHARE, ROOM_TO_SPARE, at_work, chosen, read_chain
 from engine.storage.imports import Image, ImportWork
 from engine.storage.media_paths import check_media_path
@@ -70,13 +78,14 @@ class Making:
         self.job.progress.begin(name, base, share, total_bytes)
 
     def finish(self, records: list[dict[str, Any]]) -> None:
-        for record in records:
-            self.job.record({**record, "state": "made"}, task=None)
+        self.job.record_all(records, state="made", task=None)
 
 
 def duplicate(job: Job) -> Result:
     into_id = job.args(IntoArgs).into
     new = require_new(job, into_id)
+    if end_making(job, new):
+        return _made(new)
     source = job.read_target()
     place = require_path(job, new, source)
     with at_work(job, (place.path,), alone=False, own=into_id) as bench:
@@ -86,7 +95,11 @@ def duplicate(job: Job) -> Result:
             for at, record in enumerate(chosen(bench.reading, None)):
                 records.append(_duplicate_one(job, made, bench.work, at, record, bench))
             made.finish(records)
-    return Result(f"{new.row.get('name')!r} is made.", {"into": into_id})
+    return _made(new)
+
+
+def _made(new: Reading, **facts: Any) -> Result:
+    return Result(f"{new.row.get('name')!r} is made.", {"into": new.id, **facts})
 
 
 def _duplicate_one(
@@ -103,13 +116,15 @@ def _duplicate_one(
     work.require_same(path, to, token, job.watch)
     job.c.lease.check()
     facts = work.publish(to, token, beside=path)
-    return {**record, "size": facts.virtual_size, "backing": facts.backing}
+    return job.record(record, size=facts.virtual_size, backing=facts.backing)
 
 
 def import_image(job: Job) -> Result:
     into_id = job.args(IntoArgs).into
     job.require_turn(into_id)
     new = require_new(job, into_id)
+    if end_making(job, new):
+        return _made(new)
     medium, media_path = require_medium(job)
     place = require_path(job, new, None)
     site, problem = find_path_site(job.c, place.pool, [place.path, media_path])
@@ -130,7 +145,7 @@ def import_image(job: Job) -> Result:
                 _import_one(job, made, work, at, image, member) for at, member in enumerate(members)
             ]
             made.finish(records)
-    return Result(f"{new.row.get('name')!r} is made.", {"into": into_id, "format": image.format})
+    return _made(new, format=image.format)
 
 
 def _import_one(
@@ -149,7 +164,7 @@ def _import_one(
     job.c.lease.check()
     facts = work.publish(path, token)
     work.discard(path)
-    return {**record, "size": facts.virtual_size, "backing": facts.backing}
+    return job.record(record, size=facts.virtual_size, backing=facts.backing)
 
 
 @contextmanager
@@ -163,15 +178,18 @@ def making(job: Job, into_id: str, site: DiskSite, count: int) -> Iterator[Makin
     undo_making(job, new, work)
     try:
         yield Making(job, new, site, count)
-    except EngineError as error:
+    except FAILURES as error:
         again = read(job.c, into_id)
-        if again is not None and not isinstance(error, HostLost):
+        is_reached = again is not None and not isinstance(error, HostLost)
+        if again is not None and is_reached and not end_making(job, again):
             undo_making(job, again, work)
         raise
 
 
 def require_new(job: Job, into_id: str) -> Reading:
-    """The row that is to have the disks: it says so itself, and nothing was made for it yet."""
+    """The row that is to have the disks: it says so itself, and nothing was made for it yet, or
+    all of it by this task.
+    """
     new = read(job.c, into_id)
     if new is None:
         raise Terminal(
@@ -186,7 +204,8 @@ def require_new(job: Job, into_id: str) -> Reading:
             "The row's field 'args.into' is wrong: that domain's origin does not name this task.",
             step="args.into",
         )
-    if any(record.get("task") != job.order.id for record in new.records):
+    strange = any(record.get("task") != job.order.id for record in new.records)
+    if strange and not is_whole(job, new):
         raise Terminal(
             Reason.INVALID_ROW,
             "The row's field 'args.into' is wrong: that domain has disks already.",

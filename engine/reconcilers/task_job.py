@@ -24,6 +24,7 @@ from db import queries
 from db.states import Observed, Reason, TaskKind
 from db.taskcheck import Args, Order
 from engine.decisions import is_wished_away, observed_of, recorded_host
+from engine.disk_locks import Held
 from engine.errors import EngineError, HostLost, Terminal
 from engine.executor import task_lane
 from engine.reconcilers import Context
@@ -40,6 +41,10 @@ from engine.storage.work import DiskWork, Watch
 
 A = TypeVar("A", bound=Args)
 
+DEFECTS: tuple[type[Exception], ...] = (ValueError, TypeError, LookupError, AttributeError)
+"""What a row that nobody foresaw makes of the engine's own steps. A database that is away, and a
+newer engine, are none of these.
+"""
 TASKS_AT_ONCE = 2
 """On one host. Its lane has more workers, so that those that wait do not stand in it."""
 
@@ -50,6 +55,10 @@ class Waiting(Exception):
     def __init__(self, reason: Reason, message: str, topics: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.reason, self.message, self.topics = reason, message, topics
+
+
+FAILURES: tuple[type[Exception], ...] = (EngineError, Waiting, Held, *DEFECTS)
+"""What ends a try; after these nothing of it is left behind."""
 
 
 @dataclass(frozen=True)
@@ -161,13 +170,20 @@ class Job:
 
     def record(self, record: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
         """Write a record of the ledger. A change to None takes the key out."""
+        return self.record_all([record], **changes)[0]
+
+    def record_all(
+        self, records: Iterable[Mapping[str, Any]], **changes: Any
+    ) -> list[dict[str, Any]]:
+        """Several, with the same changes, in one round trip."""
         self.c.lease.check()
-        value = {**record, **changes, "at": self.c.now()}
-        for key in ("replacing", "moving", "moved_from", "task"):
-            if value.get(key) is None:
-                value.pop(key, None)
-        door.put_record(self.c.database, "disks", value, epoch=self.c.lease.epoch)
-        return value
+        values = [{**record, **changes, "at": self.c.now()} for record in records]
+        for value in values:
+            for key in ("replacing", "moving", "moved_from", "task"):
+                if value.get(key) is None:
+                    value.pop(key, None)
+        door.write_ledger(self.c.database, values, (), epoch=self.c.lease.epoch)
+        return values
 
     @contextmanager
     def holding(self, own: str, *shared: str) -> Iterator[None]:
@@ -254,7 +270,7 @@ def settle(job: Job) -> bool:
             try:
                 work = job.work_on(site)
                 settle_records(job, one, work, site)
-                if one is into:
+                if one is into and not end_making(job, one):
                     undo_making(job, one, work)
                 for record in one.records:
                     work.discard(job.place_of(one, record))
@@ -305,6 +321,29 @@ def _settle_replacing(
     return job.record(
         record, replacing=None, backing=facts_now.backing, size=facts_now.virtual_size
     )
+
+
+def is_whole(job: Job, new: Reading) -> bool:
+    """Whether this task had made every disk of the new domain: their records lose its id only then,
+    so one without it speaks for those that were cut off before they did.
+    """
+    ours = [record.get("task") == job.order.id for record in new.records]
+    ended = [record for record, our in zip(new.records, ours, strict=True) if not our]
+    return bool(ended) and all(
+        record.get("state") == "made" and record.get("task") is None for record in ended
+    )
+
+
+def end_making(job: Job, new: Reading) -> bool:
+    """The last step, again, of a task that was cut off in it or after it; False where it had not
+    come so far.
+    """
+    if not is_whole(job, new):
+        return False
+    left = [record for record in new.records if record.get("task") == job.order.id]
+    if left:
+        job.record_all(left, state="made", task=None)
+    return True
 
 
 def undo_making(job: Job, new: Reading, work: DiskWork) -> None:

@@ -15,11 +15,11 @@ from typing import Any
 from db import queries
 from db.states import Kind, Reason, TaskKind
 from db.taskcheck import ConvertArgs, MoveArgs, ResizeArgs, VerifyArgs
-from engine.disk_locks import Held
-from engine.errors import EngineError, HostLost, Terminal
+from engine.errors import HostLost, Terminal, Transient
 from engine.reconcilers.disk_places import DiskSite, all_paths, prove_storage
 from engine.reconcilers.domain_facts import Reading
 from engine.reconcilers.task_job import (
+    FAILURES,
     Job,
     Result,
     Waiting,
@@ -72,7 +72,7 @@ def at_work(
         bench = Bench(reading, site, work)
         try:
             yield bench
-        except (EngineError, Waiting, Held) as error:
+        except FAILURES as error:
             if not isinstance(error, HostLost):
                 _clean_up(job, bench)
             raise
@@ -273,9 +273,8 @@ def _move_one(
     record = job.record(record, moving={"to": to, "task": job.order.id})
     whole = 100.0 / count
     job.progress.begin("copy", whole * at, whole * COPY_SHARE / 100, chain[0].actual_size)
-    if work.is_near(path, pool_path):
-        token = work.link(path, to)
-    else:
+    token = _link(work, path, to) if work.is_near(path, pool_path) else None
+    if token is None:
         need = chain[0].actual_size + ROOM_TO_SPARE
         token = work.copy(path, to, None, need, job.watch)
         base = whole * (at + COPY_SHARE / 100)
@@ -285,6 +284,18 @@ def _move_one(
     record = job.record(record, path=to, moving=None, moved_from=path)
     work.delete(path)
     job.record(record, moved_from=None)
+
+
+def _link(work: DiskWork, path: str, to: str) -> str | None:
+    """The same file under another name; None where that cannot be: two mounts of one filesystem
+    have one device, and still no name reaches from one into the other.
+    """
+    try:
+        return work.link(path, to)
+    except Transient as error:
+        if isinstance(error, HostLost) or error.reason != Reason.DISK_FAILED:
+            raise
+    return None
 
 
 def verify(job: Job) -> Result:

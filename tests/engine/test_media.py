@@ -306,6 +306,39 @@ def test_a_medium_in_use_is_not_deleted(media: MediaWorld) -> None:
     media.wait_gone(iso)
 
 
+def test_a_medium_whose_path_left_the_pool_is_waited_for(media: MediaWorld) -> None:
+    """Whoever runs with it is still told of, and whoever wants to is told why not."""
+    world = media.world
+    iso = media.add(media.server.url("/left.iso", content=ISO))
+    media.wait(iso, state="available", activity=None)
+    origin = {"media": iso, "size_gib": 0.01}
+    running, waiting = (world.add_domain("desktop", origin) for _ in range(2))
+    world.wish(running, "started")
+    world.wait_for(running, "started")
+    world.wait_for(waiting, "stopped")
+    pool = r.table("hypervisors_pools").get("default")
+    paths = world.database.run(pool["paths"]["media"])
+    world.database.run(pool.update({"paths": {"media": []}}))
+
+    def is_left() -> bool:
+        shown = world.database.run(pool["observed"]["paths"].default([]))
+        return bool(shown) and all(path["use"] != "media" for path in shown)
+
+    world.wait_until(is_left, "the pool is without it")
+    world.wish(waiting, "started")
+    seen = world.wait_for(waiting, "stopped", reason="MediaNotReady")
+    assert "outside the pool's paths" in seen["message"]
+    world.host.exec(["virsh", "destroy", running])
+    world.wait_until(lambda: world.observed(running)["state"] == "stopped", "its end is told")
+    world.database.run(pool.update({"paths": {"media": paths}}))
+    world.wait_for(waiting, "started")
+    for desktop in (running, waiting):
+        world.wish(desktop, "deleted")
+        world.wait_gone(desktop)
+    media.wish(iso, "deleted")
+    media.wait_gone(iso)
+
+
 def test_more_downloads_than_turns_wait_and_can_be_called_off(media: MediaWorld) -> None:
     url = media.server.url("/queue.iso", content=make_iso(size=8 * MIB), hangs=[MIB] * 300)
     first = [media.add(url) for _ in range(3)]

@@ -182,6 +182,26 @@ def test_on_one_filesystem_nothing_is_copied(shared_world: World, storage: Stora
     assert not disk.parent.exists()
 
 
+def test_between_two_mounts_of_one_filesystem_it_is_copied(
+    shared_world: World, storage: Storage
+) -> None:
+    """One device, and yet no second name can be given from one into the other."""
+    desktop = small_desktop(shared_world)
+    disk = shared_world.disk_of(desktop)
+    inode = disk.stat().st_ino
+    shared_world.host.exec(["mount", "--bind", str(storage.near), str(storage.near)])
+    try:
+        task = order(shared_world, "move", desktop, path=str(storage.near))
+        wait_state(shared_world, task, "done")
+    finally:
+        shared_world.host.exec(["umount", str(storage.near)])
+    moved = storage.near / desktop / "disk0.qcow2"
+    assert moved.stat().st_ino != inode
+    assert names_beside(moved) == ["disk0.qcow2"]
+    assert is_sound(moved)
+    assert not disk.parent.exists()
+
+
 def test_without_room_nothing_is_begun(shared_world: World, storage: Storage, large: str) -> None:
     with storage.small():
         task = order(shared_world, "move", large, path=str(storage.far))

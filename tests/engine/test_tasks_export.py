@@ -125,6 +125,31 @@ def test_a_failed_export_says_so_at_the_medium_and_leaves_nothing(
     remove(world, medium)
 
 
+def test_a_machine_that_cannot_be_described_is_refused_before_anything_is_copied(
+    world: World, desktop: str
+) -> None:
+    row = r.table("domains").get(desktop)
+    world.database.run(row.update({"spec": {"memory_mib": "much"}}))
+    task, medium = export(world, desktop, format="ova")
+    failed = wait_state(world, task, "failed")
+    assert failed["reason"] == "InvalidRow"
+    assert "spec.memory_mib" in failed["message"]
+    wait_medium(world, medium, "failed")
+    remove(world, medium)
+
+
+def test_work_upon_a_record_nobody_foresaw_ends_and_leaves_nothing(
+    world: World, desktop: str
+) -> None:
+    record = r.table("disks").get(f"{desktop}/disk0")
+    world.database.run(record.replace(lambda row: row.without("disk")))
+    task, new = make_new(world, "duplicate", desktop)
+    failed = wait_state(world, task, "failed")
+    assert failed["failure"]["terminal"] is True
+    assert "The engine could not do this" in failed["message"]
+    assert files_of(world, new) == []
+
+
 def test_only_a_medium_that_names_the_task_gets_the_file(world: World, desktop: str) -> None:
     _, other = export(world, desktop, format="qcow2")
     wait_medium(world, other, "available")

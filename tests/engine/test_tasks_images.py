@@ -130,6 +130,27 @@ def test_killed_anywhere_a_duplicate_is_whole_in_the_end(
     assert are_same(world.disk_of(new), world.disk_of(desktop))
 
 
+@pytest.mark.parametrize("cut", [(), ("disk1",)])
+def test_killed_at_its_very_end_a_duplicate_is_done(
+    world: World, desktop: str, cut: tuple[str, ...]
+) -> None:
+    """What it made was whole: that is found, and what was not written yet of it is."""
+    task, new = make_new(world, "duplicate", desktop)
+    wait_state(world, task, "done")
+    disks = {path: path.stat().st_ino for path in world.disk_files() if new in path.parts}
+    tables = {name: r.table(name) for name in ("disks", "tasks")}
+    for disk in cut:
+        begun = {"state": "making", "task": task}
+        world.database.run(tables["disks"].get(f"{new}/{disk}").update(begun))
+    before = {"observed": {"state": "running"}, "desired": {"state": "done", "at": r.now()}}
+    world.database.run(tables["tasks"].get(task).update(before))
+    wait_state(world, task, "done")
+    records = world.database.run(tables["disks"].get_all(new, index="domain"))
+    assert all(record["state"] == "made" and "task" not in record for record in records)
+    assert all(record["size"] for record in records)
+    assert {path: path.stat().st_ino for path in disks} == disks
+
+
 def test_only_a_row_that_names_the_task_gets_its_disks(world: World, desktop: str) -> None:
     files = world.disk_files()
     other = world.add_desktop(world.template)
