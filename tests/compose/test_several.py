@@ -5,6 +5,7 @@ embedded database, because no image of RethinkDB can be had where these tests ru
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +40,22 @@ def several(
         yield stack
     finally:
         stack.remove()
+
+
+def test_the_second_web_side_is_set_up_as_the_first() -> None:
+    """The same settings and volumes, an upload's folder among them: either may get any request."""
+    first, second = (
+        set(re.findall(r"^ +(ISARD_\w+:.*|- \$.*)$", block_of(*where), re.MULTILINE))
+        for where in zip(FILES, ("isard-app", "isard-app-2"), strict=False)
+    )
+    assert first
+    assert first <= second
+
+
+def block_of(file: str, service: str) -> str:
+    found = re.search(rf"^  {service}:\n((?: {{4}}.*\n)+)", Path(file).read_text(), re.MULTILINE)
+    assert found
+    return found[1]
 
 
 def test_the_whole_file_is_valid(several: Stack) -> None:

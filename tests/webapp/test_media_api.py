@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import time
+from threading import get_native_id
 from typing import Any
 
 import pytest
@@ -131,7 +134,8 @@ def upload(ana: Api, rows: Rows) -> str:
 
 def send(api: Api, media_id: str, offset: int, data: bytes) -> Any:
     headers = {"Upload-Offset": str(offset)}
-    return api("PUT", f"/media/{media_id}/upload", data=data, headers=headers)
+    path = f"/media/{media_id}/upload"
+    return api("PUT", path, data=data, content_length=len(data), headers=headers)
 
 
 def test_an_upload_comes_in_pieces_and_goes_on_where_it_was(
@@ -151,6 +155,47 @@ def test_an_upload_comes_in_pieces_and_goes_on_where_it_was(
     assert rows.get(upload, "uploads")["url"].endswith(f"/uploads/{upload}")
     # Sent once more, nothing is doubled.
     assert send(ana, upload, 5, b"56789").json == {"offset": 10, "size": 10}
+
+
+def test_an_upload_that_is_here_is_finished_by_an_empty_piece(
+    ana: Api, rows: Rows, upload: str, web_settings: WebSettings
+) -> None:
+    """The database was away after the last byte; or the host's fetching was called off."""
+    web_settings.spool.mkdir(parents=True, exist_ok=True)
+    (web_settings.spool / upload).write_bytes(b"0123456789")
+    assert send(ana, upload, 10, b"").json == {"offset": 10, "size": 10}
+    assert rows.get(upload, "uploads")["size"] == 10
+    assert rows.get(upload, "media")["desired"]["state"] == "available"
+    off = ana("PATCH", f"/media/{upload}", {"desired": {"state": "absent"}})
+    assert (off.status_code, off.json["condition"]) == (202, "uploading")
+    assert send(ana, upload, 10, b"").json == {"offset": 10, "size": 10}
+    assert rows.get(upload, "media")["desired"]["state"] == "available"
+
+
+def test_two_web_sides_do_not_write_one_file(
+    ana: Api, upload: str, web_settings: WebSettings
+) -> None:
+    assert send(ana, upload, 0, b"01234").status_code == 200
+    with (web_settings.spool / upload).open("ab") as elsewhere:
+        fcntl.flock(elsewhere, fcntl.LOCK_EX)
+        refused = send(ana, upload, 5, b"56789")
+        assert (refused.status_code, refused.json["reason"]) == (409, "Busy")
+    assert send(ana, upload, 5, b"56789").status_code == 200
+
+
+def test_the_disk_is_waited_for_off_the_loop(
+    ana: Api, upload: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads, fsync = [], os.fsync
+
+    def note(descriptor: int) -> None:
+        threads.append(get_native_id())
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    assert send(ana, upload, 0, b"0123456789").status_code == 200
+    assert threads
+    assert get_native_id() not in threads
 
 
 def test_a_disk_host_fetches_it_once_for_each_ticket(

@@ -69,6 +69,7 @@ OF_ADVANCED = frozenset(
         "get_template_tree",
         "delete_template_tree",
         "import_medium",
+        "order_of_template",
     }
 )
 """What the role `user` may not do."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from db.states import Action
+from db.states import Action, TaskKind
 from webapp.auth.permissions import (
     Person,
     actions_for,
+    can_order,
     can_see_desktop,
     can_use_template,
     is_shared,
@@ -42,7 +45,8 @@ def test_sharing(allowed: object, expected: bool) -> None:
     assert can_use_template(ANA, {"kind": "template", "user": "x", "allowed": allowed}) is expected
     assert can_use_template(ROOT, {"kind": "template", "user": "x", "allowed": allowed})
     assert can_use_template(ANA, {"kind": "template", "user": "ana", "allowed": allowed})
-    assert not can_use_template(ANA, {"kind": "base", "user": "ana", "allowed": allowed})
+    assert can_use_template(ANA, {"kind": "base", "user": "x", "allowed": allowed}) is expected
+    assert not can_use_template(ANA, {"kind": "desktop", "user": "ana", "allowed": allowed})
 
 
 @pytest.mark.parametrize(
@@ -73,3 +77,16 @@ def test_actions_are_those_of_the_condition_for_who_may_see_it() -> None:
     assert Action.START in actions_for(ANA, row)
     assert Action.START in actions_for(ROOT, row)
     assert actions_for(Person("ben", "", "user", "", ""), row) == frozenset()
+
+
+def test_an_owner_orders_what_the_role_makes_use_of() -> None:
+    desktop, template = ({"kind": kind, "user": "ana"} for kind in ("desktop", "template"))
+    advanced = replace(ANA, role="advanced")
+    assert can_order(ANA, desktop, TaskKind.DUPLICATE)
+    assert not can_order(ANA, desktop, TaskKind.EXPORT), "she could do nothing with the medium"
+    assert can_order(advanced, desktop, TaskKind.EXPORT)
+    assert can_order(advanced, template, TaskKind.DUPLICATE)
+    assert not can_order(ANA, template, TaskKind.DUPLICATE), "of the days when she made templates"
+    assert not can_order(advanced, desktop, TaskKind.MOVE)
+    assert not can_order(advanced, {**desktop, "user": "ben"}, TaskKind.VERIFY)
+    assert can_order(ROOT, template, TaskKind.MOVE)

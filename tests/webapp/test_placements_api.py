@@ -93,7 +93,12 @@ def test_an_owner_chooses_among_the_networks_that_are_shared(
     for networks in (["c"], ["nowhere"]):
         refused = ana("PATCH", path, {"networks": networks})
         assert (refused.status_code, refused.json["field"]) == (422, "spec.interfaces")
-    assert root("PATCH", path, {"networks": ["c"]}).status_code == 202
+    refused = root("PATCH", path, {"networks": ["c"]})
+    assert (refused.status_code, refused.json["field"]) == (422, "spec.interfaces")
+    assert "ana" in refused.json["detail"], "it would never start: the network is not for her"
+    assert root("PATCH", path, {"networks": ["b"]}).status_code == 202
+    own = rows.desktop("root")["id"]
+    assert root("PATCH", f"/desktops/{own}", {"networks": ["c"]}).status_code == 202
     assert ana("PATCH", path, {"networks": []}).status_code == 202
     assert rows.get(desktop["id"])["spec"]["interfaces"] == []
 

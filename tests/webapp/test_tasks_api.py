@@ -211,6 +211,8 @@ def test_an_image_is_taken_over_by_who_may_bring_systems(
 def test_an_export_is_a_medium_of_who_ordered_it(ana: Api, rows: Rows) -> None:
     desktop = rows.desktop("ana")
     body = {"kind": "export", "args": {"format": "ova"}}
+    assert ana("POST", path_of(desktop), body).status_code == 403  # media are for advanced users
+    rows.put("users", {**rows.get("ana", "users"), "role": "advanced"})
     task = ana("POST", path_of(desktop), body).json
     medium = rows.get(task["args"]["medium"], "media")
     assert (medium["kind"], medium["user"]) == ("disk", "ana")

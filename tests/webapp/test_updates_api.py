@@ -146,6 +146,18 @@ def test_what_cannot_be_read_leaves_what_was_read(
     assert root("POST", "/updates/check").json["problem"] is None
 
 
+def test_the_body_of_a_redirect_is_not_waited_for(
+    serve: Callable[..., Any], root: Api, server: FileServer
+) -> None:
+    serve(IMAGE)
+    there = server.url("/there.json", content=document({**IMAGE, "version": "13"}))
+    endless = {"content": b"x" * 1000, "hangs": [1]}
+    server.url("/catalogue.json", status=302, headers={"Location": there}, **endless)
+    answer = root("POST", "/updates/check").json
+    assert answer["problem"] is None
+    assert [item["version"] for item in answer["entries"]] == ["13"]
+
+
 def test_a_script_that_spoils_the_kept_entries_spoils_only_those(
     serve: Callable[..., Any], root: Api, rows: Rows
 ) -> None:

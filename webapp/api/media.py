@@ -117,7 +117,8 @@ def get_upload(user: Person, media_id: str) -> dict[str, Any]:
 )
 def put_upload(user: Person, media_id: str) -> dict[str, Any]:
     """The header `Upload-Offset` says where in the file the piece begins: where the last answer's
-    `offset` was. Pieces have up to 64 MiB; after the last one the medium becomes available.
+    `offset` was. Pieces have up to 64 MiB; after the last one the medium becomes available. Where
+    that went wrong, or was called off, an empty piece at the end has it done again.
     """
     row = media.find_own(user, media_id)
     text = request.headers.get(OFFSET, "")

@@ -7,17 +7,15 @@ libargon2 releases the interpreter, so it runs in gevent's thread pool and other
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from gevent import get_hub
 
 from db.connection import Database, r
 from db.queries import get_row
 from webapp.errors import Problem
+from webapp.threads import off_the_loop
 
 PASSWORD_MIN = 8
 PASSWORD_MAX = 1024
@@ -44,7 +42,7 @@ def check_strength(password: str, user_id: str, field: str = "password") -> None
 
 
 def store(database: Database, user_id: str, password: str) -> None:
-    row = {"id": user_id, "argon2": _off_the_loop(HASHER.hash, password), "changed_at": r.now()}
+    row = {"id": user_id, "argon2": off_the_loop(HASHER.hash, password), "changed_at": r.now()}
     database.run(r.table("credentials").insert(row, conflict="replace", durability="hard"))
 
 
@@ -52,7 +50,7 @@ def is_right(database: Database, user_id: str, password: str) -> bool:
     """True where this is the user's password. Costs the same when there is no such user."""
     row = get_row(database, "credentials", user_id) or {}
     known = row.get("argon2")
-    right = _off_the_loop(_verify, known or _hash_of_nobody(), password[: PASSWORD_MAX + 1])
+    right = off_the_loop(_verify, known or _hash_of_nobody(), password[: PASSWORD_MAX + 1])
     if not known or not right:
         return False
     if HASHER.check_needs_rehash(known):
@@ -65,7 +63,3 @@ def _verify(known: str, password: str) -> bool:
         return HASHER.verify(known, password)
     except (VerificationError, InvalidHashError):
         return False
-
-
-def _off_the_loop(function: Callable[..., Any], *arguments: Any) -> Any:
-    return get_hub().threadpool.apply(function, arguments)

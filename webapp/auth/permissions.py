@@ -125,9 +125,14 @@ and is for administrators.
 
 
 def can_order(person: Person, row: Mapping[str, Any], kind: TaskKind) -> bool:
-    """Whether this person may have that done to this domain."""
-    owns = bool(person.id) and row.get("user") == person.id
-    return person.is_admin or (owns and kind in OWNERS_TASKS)
+    """Whether this person may have that done to this domain. An export becomes a medium, so it is
+    for who may add media; a template is worked on by who may change it.
+    """
+    if person.is_admin:
+        return True
+    if kind not in OWNERS_TASKS or (kind is TaskKind.EXPORT and not can_add_media(person)):
+        return False
+    return can_see_desktop(person, row) or can_edit_template(person, row)
 
 
 def can_import(person: Person, medium: Mapping[str, Any]) -> bool:

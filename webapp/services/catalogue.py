@@ -151,6 +151,8 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> Any:
+        # Its body is of no use, and may have no end.
+        fp.close()
         check_address(newurl, self._settings)
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 

@@ -80,7 +80,7 @@ def require_networks(user: Person, ids: list[str]) -> None:
     for name in ids:
         row = found.get(name)
         if row is None or not (user.is_admin or is_shared(user, row.get("allowed"))):
-            text = f"There is no network {name!r} for you to use."
+            text = f"There is no network {name!r} for {user.id} to use."
             raise Problem(422, "NoSuchNetwork", text, field="spec.interfaces")
 
 

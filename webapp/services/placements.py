@@ -47,8 +47,7 @@ def place(user: Person, desktop_id: str, changes: dict[str, Any]) -> Payload:
 def connect(user: Person, desktop_id: str, ids: list[str]) -> Payload:
     """Give it a card on each of these networks, in order. A card that stays keeps its address."""
     row = desktops.find(user, desktop_id)
-    owner = read_person(str(row.get("user")))
-    networks.require_networks(user if user.is_admin or owner is None else owner, ids)
+    networks.require_networks(_whose(user, row.get("user")), ids)
     cards = as_mappings(tidy_domain(row)["spec"].get("interfaces"))
     left = list(cards)
     after = []
@@ -58,6 +57,18 @@ def connect(user: Person, desktop_id: str, ids: list[str]) -> Payload:
             left.remove(same)
         after.append(same or {"id": name})
     return _write(user, row, "connect", {"spec": {"interfaces": after}})
+
+
+def list_networks_for(user: Person, desktop: Payload) -> list[Payload]:
+    """Those it may be connected to."""
+    return networks.list_usable(_whose(user, desktop["user"]))
+
+
+def _whose(user: Person, owner: object) -> Person:
+    """Who must be allowed to use a network, whoever asks: the engine starts no desktop on one that
+    its owner may not use.
+    """
+    return read_person(str(owner)) or user
 
 
 def _require_disks_in(domain_id: str, pool_id: str) -> None:

@@ -2,13 +2,15 @@
 
 A piece says where it begins, so an upload that broke goes on where it was, after a reload too. When
 the last byte is on disk, a key for tickets goes into table `uploads` and the medium is wished
-available; the engine then has the disk host fetch the file (db/upload_tickets.py). The file goes
+available; the engine then has the disk host fetch the file (db/upload_tickets.py). Where that could
+not be written, or was called off since, an empty piece at the end has it done again. The file goes
 when the medium is available or its row is gone (`sweep`, a loop of webapp/server.py).
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import time
@@ -28,6 +30,7 @@ from webapp.auth.permissions import Person
 from webapp.errors import Problem, not_found
 from webapp.extensions import backend, database
 from webapp.services import audit
+from webapp.threads import off_the_loop
 from webapp.tidy import as_number, tidy_media
 
 log = get_logger(__name__)
@@ -41,8 +44,6 @@ SWEEP_S = 5.0
 ABANDONED_S = 7 * 86400
 """An upload nobody has gone on with for so long is given up."""
 
-_busy: set[str] = set()
-
 
 def require_room(size: int) -> None:
     """Raises where a file of this size is not taken, or does not fit."""
@@ -51,8 +52,7 @@ def require_room(size: int) -> None:
         most = settings.upload_max_bytes // 1024**3
         text = f"Files of up to {most} GiB are taken (ISARD_UPLOAD_MAX_GIB)."
         raise Problem(422, "TooLarge", text, field="source.size")
-    settings.spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-    free = shutil.disk_usage(settings.spool).free - RESERVE_BYTES
+    free = shutil.disk_usage(_spool()).free - RESERVE_BYTES
     if size > free:
         text = "The server has no room for a file of this size just now. Use an address instead."
         raise Problem(422, "NoSpace", text, field="source.size")
@@ -74,20 +74,22 @@ def receive(user: Person, row: Row, offset: int, length: int, stream: IO[bytes])
     """One piece. The row is the user's own."""
     size, media_id = _size_of(row), str(row["id"])
     if _is_finished(row):
+        if _is_called_off(row):
+            desired.wish_media(database(), media_id, MediaDesired.AVAILABLE, user.actor)
         return {"offset": size, "size": size}
     if length > PIECE_MAX_BYTES or offset + length > size:
         raise Problem(413, "TooLarge", f"A piece has up to {PIECE_MAX_BYTES} bytes of the file.")
-    with _alone(media_id):
-        have = _received(media_id)
+    with _alone(media_id) as file:
+        have = file.seek(0, os.SEEK_END)
         if offset != have:
             raise Conflict("WrongOffset", f"The next piece begins at {have}.")
-        require_room(size - have)
-        with _path(media_id).open("ab") as file:
-            _copy(stream, file, length)
-            have = file.tell()
-            if have == size:
-                file.flush()
-                os.fsync(file.fileno())
+        if length:
+            require_room(size - have)
+        _copy(stream, file, length)
+        have = file.tell()
+        if have == size:
+            file.flush()
+            off_the_loop(os.fsync, file.fileno())
     if have == size:
         _finish(user, media_id, size)
     return {"offset": have, "size": size}
@@ -155,6 +157,13 @@ def _is_finished(row: Row) -> bool:
     return queries.get_row(database(), "uploads", row["id"]) is not None
 
 
+def _is_called_off(row: Row) -> bool:
+    """Not fetched, and nobody wishes it any more."""
+    tidy = tidy_media(row)
+    is_there = tidy["observed"].get("state") == MediaState.AVAILABLE
+    return tidy["desired"]["state"] == MediaDesired.ABSENT and not is_there
+
+
 def _size_of(row: Row) -> int:
     source = tidy_media(row)["source"]
     size = as_number(source.get("size"))
@@ -176,6 +185,13 @@ def _path(media_id: str) -> Path:
     return backend().settings.spool / media_id
 
 
+def _spool() -> Path:
+    """The folder, which is there from now on."""
+    spool = backend().settings.spool
+    spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return spool
+
+
 def _copy(stream: IO[bytes], file: IO[bytes], length: int) -> None:
     """What comes, up to `length`. A connection that breaks leaves what has come: it counts."""
     left = length
@@ -183,17 +199,20 @@ def _copy(stream: IO[bytes], file: IO[bytes], length: int) -> None:
         block = stream.read(min(BLOCK_BYTES, left))
         if not block:
             return
-        file.write(block)
+        off_the_loop(file.write, block)
         left -= len(block)
 
 
 @contextlib.contextmanager
-def _alone(media_id: str) -> Iterator[None]:
-    """Two pieces of one file at once would mix."""
-    if media_id in _busy:
-        raise Conflict("Busy", "Another piece of this file is just being received.")
-    _busy.add(media_id)
-    try:
-        yield
-    finally:
-        _busy.discard(media_id)
+def _alone(media_id: str) -> Iterator[IO[bytes]]:
+    """The file, for one piece at a time: two at once would mix. Other web sides may have the same
+    folder, so the lock is the file's.
+    """
+    _spool()
+    with _path(media_id).open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            text = "Another piece of this file is just being received."
+            raise Conflict("Busy", text) from error
+        yield file

@@ -16,7 +16,7 @@ from webapp.services import (
     hypervisors,
     installs,
     media,
-    networks,
+    placements,
     pools,
     templates,
 )
@@ -56,7 +56,7 @@ def show_desktop(desktop_id: str) -> str:
         made_from=_made_from(found["origin"]),
         may_install=can_add_media(current_user),
         media=media.list_media(current_user),
-        networks=networks.list_usable(current_user),
+        networks=placements.list_networks_for(current_user, found),
         choices=_places() if current_user.is_admin else None,
         active="pages.desktops",
     )

@@ -152,6 +152,22 @@ def test_an_upload_goes_on_after_a_reload(site: Site, tmp_path: Path) -> None:
     assert (spool / row["id"]).read_bytes() == file.read_bytes()
 
 
+def test_an_upload_that_is_all_here_is_finished(site: Site, tmp_path: Path) -> None:
+    file = tmp_path / "whole.iso"
+    file.write_bytes(b"0123456789" * 100)
+    row = media_rows.medium("Whole", MediaCondition.UPLOADING)
+    row["source"]["size"] = 1000
+    site.insert("media", row)
+    spool = Path(site.process.environment["ISARD_DATA"]) / "uploads"
+    spool.mkdir(parents=True, exist_ok=True)
+    (spool / row["id"]).write_bytes(file.read_bytes())
+    page = visit(site)
+    with page.expect_file_chooser() as chooser:
+        card(page, "Whole").get_by_role("button", name="Continue the upload").click()
+    chooser.value.set_files(file)
+    wait_until(lambda: wish_of(site, row["id"]) == "available", 20, "finished")
+
+
 def test_those_who_may_not_add_see_no_place_for_it(site: Site) -> None:
     page = site.log_in("ana")
     expect(page.get_by_role("link", name="Media")).to_have_count(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from playwright.sync_api import expect
 
 from db.connection import r
+from db.defaults import EVERYBODY, NOBODY
 from db.states import Condition
 from tests.webapp.pages import rows
 from tests.webapp.pages.conftest import Site, wait_live
@@ -12,8 +13,9 @@ from tests.webapp.pages.conftest import Site, wait_live
 
 def test_a_desktop_is_placed_and_connected_from_its_page(site: Site) -> None:
     site.insert("hypervisors", rows.hypervisor("hyper-1"), rows.hypervisor("hyper-2"))
-    lab = {"id": "lab", "name": "Laboratory", "kind": "isolated"}
-    site.insert("interfaces", lab)
+    lab = {"id": "lab", "name": "Laboratory", "kind": "isolated", "allowed": EVERYBODY}
+    staff = {"id": "staff", "name": "Staff", "kind": "isolated", "allowed": NOBODY}
+    site.insert("interfaces", lab, staff)
     desktop = rows.desktop("Maths", Condition.STOPPED)
     site.insert("domains", desktop)
     page = site.log_in("root")
@@ -28,6 +30,7 @@ def test_a_desktop_is_placed_and_connected_from_its_page(site: Site) -> None:
     expect(page.locator(".desktop-what .facts")).to_contain_text("hyper-2")
     page.get_by_role("button", name="Change its networks").click()
     dialog = page.get_by_role("dialog", name="Networks")
+    expect(dialog.get_by_role("switch", name="Staff")).to_have_count(0)
     dialog.get_by_role("switch", name="Laboratory").check()
     dialog.get_by_role("button", name="Save").click()
     expect(dialog).to_be_hidden()

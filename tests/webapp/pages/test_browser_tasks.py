@@ -65,7 +65,7 @@ def test_a_user_sees_what_is_hers_to_order_and_an_administrator_more(site: Site)
     path = f"/desktops/{desktop['id']}/disks"
     works = visit(site, path).locator(".work h3")
     expect(works).to_have_text(
-        ["Make larger", "Check", "Free space", "Make independent", "Duplicate", "Export"]
+        ["Make larger", "Check", "Free space", "Make independent", "Duplicate"]
     )
     page = visit(site, path, "root")
     expect(page.locator(".work h3")).to_have_text(

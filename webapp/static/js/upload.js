@@ -51,11 +51,14 @@ export async function upload(mediumId, file, onProgress, isWanted) {
   let { offset, size } = await call("GET", path);
   if (size !== file.size) throw new ApiProblem(0, "OtherFile", say("other_file"));
   let failures = 0;
-  while (offset < size && isWanted()) {
+  // Only an answer to a piece says that it is done: where all is there already, one that is empty.
+  let isDone = false;
+  while (!isDone && isWanted()) {
     note(offset);
     try {
       const piece = file.slice(offset, offset + PIECE_BYTES);
       offset = await sendPiece(path, offset, piece, (sent) => note(offset + sent));
+      isDone = offset >= size;
       failures = 0;
     } catch (problem) {
       const lasting = ![0, 409, 502, 503, 504].includes(problem.status);
