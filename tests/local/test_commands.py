@@ -67,7 +67,10 @@ def test_a_killed_supervisor_leaves_everything_running_and_the_next_takes_over(
 
 
 def test_a_stop_after_a_killed_supervisor_ends_everything(product: Product) -> None:
-    handles = [identity.find(product.data / "run" / f"{name}.pid.json") for name in PROCESSES]
+    files = [product.data / "run" / f"{name}.pid.json" for name in PROCESSES]
+    # What an earlier test has killed may still be on its way back.
+    wait_until(lambda: all(identity.find(file) for file in files), TIMEOUT_S)
+    handles = [identity.find(file) for file in files]
     os.kill(product.pid_of("supervisor"), signal.SIGKILL)
     bystander = subprocess.Popen(["sleep", "300"])
     try:
