@@ -8,6 +8,7 @@ are shown and change nothing. Used by engine/unit.py, whose keeper loop is the o
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,6 +18,7 @@ from db.hypervisor_documents import HypervisorCheck
 from db.states import HypervisorState, Reason
 from engine.errors import EngineError, HostKeyRefused, HostLost
 from engine.hypervisor.checks import FAILED, STORAGE, path_of, run_checks
+from engine.hypervisor.checks.visit import Visit
 from engine.hypervisor.host import HostAddress
 from engine.settings import EngineSettings
 
@@ -89,6 +91,7 @@ class Health:
         self._unwritten: Report | None = None
         self._state = HypervisorState.CONNECTING
         self._marks: dict[str, str | None] = {}
+        self._visit: Visit | None = None
         self.runs_desktops = False
         """The checks say so; until then nothing is placed there."""
         self.works_on_disks = False
@@ -115,7 +118,9 @@ class Health:
         )
 
     def check(self, beat: Callable[[], None], info: Mapping[str, Any], *, live: bool) -> None:
-        """Run the checks of a connected host and report. `live`: shown one by one."""
+        """Run the checks of a connected host and report. `live`: shown one by one. Raises HostLost
+        where it falls silent meanwhile.
+        """
         if self._state is HypervisorState.OFFLINE:
             self._state = HypervisorState.CONNECTING
         if live:
@@ -136,8 +141,13 @@ class Health:
         )
 
     def lose(self) -> None:
-        """It cannot be asked."""
+        """It cannot be asked. On any thread, at once: checks that are being made end."""
         self.runs_desktops = self.works_on_disks = False
+        visit = self._visit
+        if visit is not None:
+            # libvirt's own thread, which may call this, must not wait for a connection to close.
+            name = f"end-visit-{self._row.address.id}"
+            threading.Thread(target=visit.end, name=name, daemon=True).start()
 
     def keep_disks(self) -> None:
         """libvirt cannot be asked, but commands can be run: what the last checks said of its disks
@@ -168,7 +178,12 @@ class Health:
         if not look:
             self._report_loss(info, error, retry_in_s)
             return False
-        self._run(beat, info, live=False)
+        try:
+            self._run(beat, info, live=False)
+        except HostLost as again:
+            self.lose()
+            self._report_loss(info, again, retry_in_s)
+            return False
         self._judge(connected=False)
         self._report_loss(info, error, retry_in_s)
         return self.is_known and all(check["level"] != FAILED for check in self._checks)
@@ -207,20 +222,20 @@ class Health:
             self._marks = self._door.read_marks(self._row)
         except DatabaseUnavailable:
             return
-        self._checks = tuple(
-            run_checks(
-                self._row.address,
-                self._settings,
-                {
-                    "hypervisor": self._row.runs_desktops,
-                    "disk_operations": self._row.works_on_disks,
-                },
-                self._marks,
-                on_check=show,
-                installation=self._installation,
-                viewer=self._row.viewer,
-            )
+        self._visit = Visit.begin(
+            self._row.address,
+            self._settings,
+            {
+                "hypervisor": self._row.runs_desktops,
+                "disk_operations": self._row.works_on_disks,
+            },
+            installation=self._installation,
+            viewer=self._row.viewer,
         )
+        try:
+            self._checks = tuple(run_checks(self._visit, self._marks, on_check=show))
+        finally:
+            self._visit = None
 
     def _judge(self, *, connected: bool) -> None:
         before = (self.runs_desktops, self.works_on_disks, self.blind)

@@ -1,4 +1,4 @@
-"""A Docker engine, our images and a running stack, each made once for all tests here.
+"""A Docker engine and our images, made once for all tests here, and a running stack.
 
 Where no Docker engine can be started these tests are left out, except where CI is set: there that
 is a failure.
@@ -54,11 +54,13 @@ def variables(engine: DockerEngine) -> dict[str, str]:
     return told
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def stack(
     engine: DockerEngine, variables: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    """The embedded stack, up and well, under the names the guide uses."""
+    """The embedded stack, up and well, under the names the guide uses. Each file of tests has its
+    own: the guide's takes the stack's own hypervisor away.
+    """
     folder: Path = tmp_path_factory.mktemp("stack")
     running = Stack(engine, folder / "opt-isard", variables)
     running.down()

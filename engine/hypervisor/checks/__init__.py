@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 from db.hypervisor_documents import HypervisorCheck
-from engine.errors import EngineError
+from engine.errors import EngineError, HostLost
 from engine.hypervisor.checks import certificates, disks, reaching, storage, viewers, virtualization
 from engine.hypervisor.checks.visit import (
     FAILED,
@@ -28,36 +28,29 @@ from engine.hypervisor.checks.visit import (
     Visit,
     failed,
 )
-from engine.hypervisor.host import HostAddress
-from engine.settings import EngineSettings
 
 __all__ = ["FAILED", "OK", "STORAGE", "WARNING", "path_of", "run_checks"]
 
 
 def run_checks(
-    address: HostAddress,
-    settings: EngineSettings,
-    capabilities: Mapping[str, bool],
+    visit: Visit,
     pool_paths: Mapping[str, str | None],
     *,
     on_check: Callable[[HypervisorCheck], None],
-    installation: str = "",
-    viewer: tuple[str, int] | None = None,
 ) -> list[HypervisorCheck]:
-    """All checks that can be made, in order. Never raises for what is wrong with the host: that is
-    the result.
+    """All checks that can be made, in order; the visit is ended with them. What is wrong with the
+    host is the result. Raises HostLost only where it let us in and then fell silent: each check
+    that is left would wait for it in vain.
 
-    `pool_paths`: storage path -> the id recorded for it (None: never used). `viewer`: where its
-    websocket proxy should answer; by default the host's own name and the port it publishes.
+    `pool_paths`: storage path -> the id recorded for it (None: never used).
     """
-    visit = Visit.begin(address, settings, capabilities, installation, viewer)
     done: list[HypervisorCheck] = []
     try:
-        for check in choose(capabilities, pool_paths):
+        for check in choose(visit.capabilities, pool_paths):
             passed = {entry["name"] for entry in done if entry["level"] != FAILED}
             if not passed.issuperset(check.needs):
                 continue
-            result = _make(check, visit)
+            result = _make(check, visit, is_in="login" in passed)
             done.append(result)
             on_check(result)
     finally:
@@ -86,10 +79,14 @@ def path_of(check: HypervisorCheck) -> str:
     return check["name"].removeprefix(storage.PREFIX)
 
 
-def _make(check: Check, visit: Visit) -> HypervisorCheck:
+def _make(check: Check, visit: Visit, *, is_in: bool) -> HypervisorCheck:
     started = time.monotonic()
     try:
         found = check.look(visit)
+    except HostLost as error:
+        if is_in:
+            visit.ask_sign_of_life()
+        found = _explain(check, error)
     except EngineError as error:
         found = _explain(check, error)
     level = WARNING if found.level == FAILED and check.only_warns else found.level

@@ -18,6 +18,8 @@ OK, WARNING, FAILED = "ok", "warning", "failed"
 BOTH, VIRTUALIZATION, DISKS, STORAGE = "both", "virtualization", "disk_operations", "storage"
 """What a check affects. STORAGE: only what lies on that one path."""
 
+SIGN_OF_LIFE_S = 4.0
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -40,7 +42,9 @@ def failed(message: str, remedy: str) -> Finding:
 
 @dataclass
 class Visit:
-    """One run of the checks: each adds what the later ones need."""
+    """One run of the checks: each adds what the later ones need. `viewer`: where the host's
+    websocket proxy should answer; by default its own name and the port it publishes.
+    """
 
     address: HostAddress
     settings: EngineSettings
@@ -57,8 +61,9 @@ class Visit:
         address: HostAddress,
         settings: EngineSettings,
         capabilities: Mapping[str, bool],
-        installation: str,
-        viewer: tuple[str, int] | None,
+        *,
+        installation: str = "",
+        viewer: tuple[str, int] | None = None,
     ) -> Visit:
         connection = HostConnection(
             address, settings, lambda _event: None, lambda _why: None, installation=installation
@@ -67,8 +72,13 @@ class Visit:
         return Visit(address, settings, capabilities, installation, viewer, ssh, connection)
 
     def end(self) -> None:
-        self.connection.close()
+        """Any thread may: what is under way raises HostLost."""
         self.ssh.close()
+        self.connection.close()
+
+    def ask_sign_of_life(self) -> None:
+        """Raises HostLost where it runs no command at all any more."""
+        self.ssh.run(["true"], timeout_s=SIGN_OF_LIFE_S)
 
     def run(self, program: str, *values: str, label: str, check: bool = True) -> Completed:
         """A constant program on the host, that gets its values as "$1", "$2" …"""

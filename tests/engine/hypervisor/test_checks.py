@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from db.hypervisor_documents import HypervisorCheck
 from engine.hypervisor.checks import run_checks
 from engine.hypervisor.checks.certificates import FOLDER, Certificates, judge
+from engine.hypervisor.checks.visit import Visit
 from engine.hypervisor.host import HostAddress
 from engine.settings import EngineSettings
 from engine.storage.disks import DiskHost
@@ -49,15 +50,14 @@ def check(shared_host: LabHost, settings: EngineSettings) -> Check:
     ) -> list[HypervisorCheck]:
         address: HostAddress = replace(address_of(shared_host), **changes)  # type: ignore[arg-type]
         seen: list[HypervisorCheck] = []
-        found = run_checks(
+        visit = Visit.begin(
             address,
             replace(settings, call_timeout_s=call_timeout_s, connect_timeout_s=4.0),
             capabilities,
-            pool_paths or {},
-            on_check=seen.append,
             installation=INSTALLATION,
             viewer=viewer,
         )
+        found = run_checks(visit, pool_paths or {}, on_check=seen.append)
         assert seen == found
         for entry in found:
             assert entry["message"].endswith((".", ")")), entry

@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from db.hypervisor_documents import HypervisorCheck
 from engine.domain_xml.builder import build_domain_xml
 from engine.errors import HostKeyRefused, HostLost, Transient
+from engine.hypervisor.checks import run_checks
+from engine.hypervisor.checks.visit import Visit
 from engine.hypervisor.connection import HostConnection
 from engine.hypervisor.events import event_loop_age_s
 from engine.hypervisor.ssh import SshSession
@@ -120,6 +123,47 @@ def test_silence_is_noticed_without_anybody_calling(
         assert not line.alive
     finally:
         host.thaw()
+
+
+def test_checks_end_when_the_host_falls_silent_while_they_are_made(
+    host: LabHost, own_settings: EngineSettings
+) -> None:
+    """Not one deadline for each check that is left."""
+    seen: list[str] = []
+
+    def freeze_after_login(check: HypervisorCheck) -> None:
+        seen.append(check["name"])
+        if check["name"] == "clock":
+            host.freeze()
+
+    try:
+        with pytest.raises(HostLost):
+            run_checks(visit_of(host, own_settings), {}, on_check=freeze_after_login)
+    finally:
+        host.thaw()
+    assert seen[-1] == "clock"
+
+
+def test_checks_end_at_once_where_another_has_noticed(
+    host: LabHost, own_settings: EngineSettings
+) -> None:
+    visit = visit_of(host, replace(own_settings, call_timeout_s=300.0, connect_timeout_s=60.0))
+
+    def cut_after_login(check: HypervisorCheck) -> None:
+        if check["name"] == "clock":
+            host.freeze()
+            threading.Timer(0.5, visit.end).start()
+
+    try:
+        with pytest.raises(HostLost, match="closed"):
+            run_checks(visit, {}, on_check=cut_after_login)
+    finally:
+        host.thaw()
+
+
+def visit_of(host: LabHost, settings: EngineSettings) -> Visit:
+    kinds = {"hypervisor": True, "disk_operations": True}
+    return Visit.begin(address_of(host), settings, kinds, installation=INSTALLATION)
 
 
 def test_many_calls_that_hang_all_end(
