@@ -149,14 +149,14 @@ def test_checks_end_at_once_where_another_has_noticed(
 ) -> None:
     visit = visit_of(host, replace(own_settings, call_timeout_s=300.0, connect_timeout_s=60.0))
 
-    def cut_after_login(check: HypervisorCheck) -> None:
-        if check["name"] == "clock":
+    def cut_when_connected(check: HypervisorCheck) -> None:
+        if check["name"] == "libvirt":
             host.freeze()
             threading.Timer(0.5, visit.end).start()
 
     try:
         with pytest.raises(HostLost, match="closed"):
-            run_checks(visit, {}, on_check=cut_after_login)
+            run_checks(visit, {}, on_check=cut_when_connected)
     finally:
         host.thaw()
 
