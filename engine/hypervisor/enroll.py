@@ -149,7 +149,7 @@ def enroll(
             _require_libvirt(session)
             notes.append("libvirt runs there.")
         say("Installing the engine's key.")
-        _authorize(session)
+        authorize(session)
         if purpose.runs_desktops:
             notes += _prepare_viewers(session, purpose.ticket_keys)
     finally:
@@ -206,7 +206,8 @@ def _require_libvirt(session: SshSession) -> None:
     )
 
 
-def _authorize(session: SshSession) -> None:
+def authorize(session: SshSession) -> None:
+    """Let our key in where it is not yet. Raises EngineErrors."""
     line = authorized_keys_line(session.settings.ssh_key)
     try:
         session.run(

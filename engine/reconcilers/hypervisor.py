@@ -22,7 +22,7 @@ from db.rowcheck import LimitsModel, check_hypervisor
 from db.states import HypervisorDesired, HypervisorState, Reason
 from engine.decisions import Knowledge
 from engine.errors import EngineError
-from engine.executor import Executor
+from engine.executor import Executor, power_lane
 from engine.health import Report, UnitDoor, UnitRow
 from engine.hypervisor.host import HostAddress
 from engine.hypervisor.ssh_program import forget_host
@@ -30,6 +30,7 @@ from engine.loops.networks import NetworkWatch
 from engine.loops.sampler import Sampler
 from engine.loops.storage import StorageWatch
 from engine.reconcilers import Context, Outcome
+from engine.reconcilers.departure import Departures
 from engine.reconcilers.disk_places import DiskSite, all_paths, mark_storage
 from engine.reconcilers.measure import is_measuring_wished
 from engine.stance import OPEN, Stance, measure_drain
@@ -52,12 +53,14 @@ class HypervisorReconciler:
     ) -> None:
         self._c, self._queue = context, queue
         self._supervisor, self._executor = supervisor, executor
+        self._departures = Departures(context)
         self._wishes: dict[str, Any] = {}
 
     def reconcile(self, key: Key, lane: str) -> Outcome:
         row = queries.get_row(self._c.database, "hypervisors", key.id)
         if row is None:
             self._stop(str(key.id))
+            self._executor.drop(str(key.id))
             self._c.units.fence(str(key.id), False)
             return Outcome(gone=True)
         problem = check_hypervisor(row)
@@ -66,6 +69,8 @@ class HypervisorReconciler:
             self._write(row, _at_rest("error", Reason.INVALID_ROW, problem.message))
             return Outcome()
         wish = HypervisorDesired(row["desired"]["state"])
+        if wish is HypervisorDesired.DELETED and not self._placed(row):
+            return self._remove(row, lane)
         return WISHES[wish](self, row)
 
     def _enable(self, row: dict[str, Any]) -> Outcome:
@@ -84,8 +89,6 @@ class HypervisorReconciler:
     def _delete(self, row: dict[str, Any]) -> Outcome:
         hypervisor = str(row["id"])
         forced = _is_forced(row["desired"])
-        if not self._placed(row):
-            return self._remove(hypervisor)
         unit = self._c.units.get(hypervisor)
         lost = unit is not None and unit.knowledge is Knowledge.LOST
         if self._c.units.is_fenced(hypervisor):
@@ -151,17 +154,30 @@ class HypervisorReconciler:
         self._show_drain(row, OPEN)
         self._write(row, _at_rest("offline", None, message))
 
-    def _remove(self, hypervisor: str) -> Outcome:
+    def _remove(self, row: Mapping[str, Any], lane: str) -> Outcome:
+        """It is empty. Taking our key out may wait for the host: in a lane of its own."""
+        hypervisor = str(row["id"])
         self._stop(hypervisor)
-        self._c.lease.check()
-        epoch = self._c.lease.epoch
-        if door.remove_row(self._c.database, "hypervisors", hypervisor, epoch=epoch) == "unchanged":
+        if lane != power_lane(hypervisor):
+            return Outcome(move_to=power_lane(hypervisor))
+        address = describe_unit(row, self._c.watcher.pools.get).address
+        given_up = self._c.units.is_fenced(hypervisor)
+        if not self._departures.depart(
+            address, given_up=given_up, remove_row=lambda: self._drop_row(hypervisor)
+        ):
             return Outcome(again_s=0.0)
         door.drop_records(self._c.database, [("hypervisor_stats", hypervisor)])
         door.drop_by_index(self._c.database, "hypervisor_windows", "hypervisor", hypervisor)
         forget_host(self._c.settings, hypervisor)
         self._c.units.fence(hypervisor, False)
         return Outcome(gone=True)
+
+    def _drop_row(self, hypervisor: str) -> bool:
+        """False where it was wished otherwise meanwhile."""
+        self._c.lease.check()
+        epoch = self._c.lease.epoch
+        done = door.remove_row(self._c.database, "hypervisors", hypervisor, epoch=epoch)
+        return done != "unchanged"
 
     def _placed(self, row: Mapping[str, Any]) -> list[Hashable]:
         return self._c.watcher.domains.on_host(str(row["id"]))
