@@ -141,6 +141,7 @@ def test_every_answer_is_of_its_declared_shape(
         "add_hypervisor": {"id": "host-b", "hostname": "10.0.0.6"},
         "change_hypervisor": {"description": "z"},
         "enrol_hypervisor": {"password": "x"},
+        "stop_desktops": {"which": "all"},
         "add_network": {"id": "new", "kind": "isolated"},
         "change_network": {"model": "e1000"},
         "add_pool": {"id": "new"},

@@ -390,3 +390,13 @@ class Removal(Answer):
     forced: list[NamedDesktop] = Field(description="Must run there")
     favourite: list[NamedDesktop] = Field(description="Would rather run there")
     paths: list[OwnedPath]
+
+
+class StopCounts(Answer):
+    all: int | float
+    unwatched: int | float = Field(description="Surely watched by nobody")
+
+
+class Stopped(Answer):
+    stopped: int | float = Field(description="Wished stopped by this request")
+    kept: int | float = Field(description="On it and not to be stopped")

@@ -7,11 +7,11 @@ from typing import Any
 from flask import url_for
 
 from db.states import HypervisorDesired
-from webapp.api.answers import Hypervisor, Hypervisors, Removal
+from webapp.api.answers import Hypervisor, Hypervisors, Removal, StopCounts, Stopped
 from webapp.api.operations import Reply, operation
-from webapp.api.requests import ChangeHypervisor, EnrolHypervisor, NewHypervisor
+from webapp.api.requests import ChangeHypervisor, EnrolHypervisor, NewHypervisor, StopDesktops
 from webapp.auth.permissions import Person
-from webapp.services import hypervisors, removal
+from webapp.services import hypervisors, removal, stopping
 
 TAG = "Hypervisors"
 
@@ -136,3 +136,35 @@ def measure_hypervisor(user: Person, hypervisor_id: str) -> dict[str, Any]:
 def read_removal(user: Person, hypervisor_id: str) -> dict[str, Any]:
     """Nothing of it is changed by removing the hypervisor: it is told so that a person can."""
     return removal.describe_removal(user, hypervisor_id)
+
+
+@operation(
+    "GET",
+    "/hypervisors/<hypervisor_id>/stop",
+    tag=TAG,
+    summary="How many desktops stopping would ask",
+    who="admin",
+    answer=StopCounts,
+)
+def count_stopping(user: Person, hypervisor_id: str) -> dict[str, Any]:
+    """Of those on it now, also such as are being started there."""
+    return stopping.count(user, hypervisor_id)
+
+
+@operation(
+    "POST",
+    "/hypervisors/<hypervisor_id>/stop",
+    tag=TAG,
+    summary="Stop the desktops on it, all or those nobody watches",
+    who="admin",
+    body=StopDesktops,
+    answer=Stopped,
+    status=202,
+)
+def stop_desktops(user: Person, hypervisor_id: str, body: StopDesktops) -> dict[str, Any]:
+    """Each is wished `stopped`: asked to shut down, powered off if it does not obey in time, and
+    left so. With `unwatched` a desktop stays where somebody has its screen open, or where that is
+    not known.
+    """
+    unwatched_only = body.which == "unwatched"
+    return stopping.stop(user, hypervisor_id, unwatched_only=unwatched_only)

@@ -315,6 +315,10 @@ class ChangeHypervisor(HypervisorFields):
         return self
 
 
+class StopDesktops(Body):
+    which: Literal["all", "unwatched"]
+
+
 class NewTask(Body):
     """Work on disks. The arguments of each kind are in docs/storage.md (and db/taskcheck.py)."""
 

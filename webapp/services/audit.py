@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from db.connection import r
@@ -11,7 +12,17 @@ from webapp.extensions import database
 
 def record(who: str, what: str, target: str, **detail: Any) -> None:
     """`what` is `<noun>.<verb>`; `target` is `domain/<id>`, `user/<id>`, `hypervisor/<id>`."""
-    row = {
+    _write([_line(who, what, target, detail)])
+
+
+def record_each(who: str, what: str, targets: Sequence[str], **detail: Any) -> None:
+    """The same of several at once."""
+    if targets:
+        _write([_line(who, what, target, detail) for target in targets])
+
+
+def _line(who: str, what: str, target: str, detail: dict[str, Any]) -> dict[str, Any]:
+    return {
         "id": str(uuid.uuid4()),
         "at": r.now(),
         "who": who,
@@ -19,4 +30,7 @@ def record(who: str, what: str, target: str, **detail: Any) -> None:
         "target": target,
         "detail": detail,
     }
-    database().run(r.table("events").insert(row, durability="soft"))
+
+
+def _write(rows: list[dict[str, Any]]) -> None:
+    database().run(r.table("events").insert(rows, durability="soft"))

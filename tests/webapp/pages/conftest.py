@@ -36,6 +36,7 @@ TABLES = (
     "engine",
     "orphans",
     "consoles",
+    "domain_stats",
     "domain_windows",
     "hypervisor_windows",
     "tasks",

@@ -78,6 +78,16 @@ export function measureStorage({ id }) {
   return call("POST", `/hypervisors/${encodeURIComponent(id)}/measure`);
 }
 
+// { all, unwatched }: how many stopping would ask.
+export function countStopping({ id }) {
+  return call("GET", `/hypervisors/${encodeURIComponent(id)}/stop`);
+}
+
+// `which` is all or unwatched; answers { stopped, kept }.
+export function stopDesktops({ id }, which) {
+  return call("POST", `/hypervisors/${encodeURIComponent(id)}/stop`, { which });
+}
+
 export function readRemoval({ id }) {
   return call("GET", `/hypervisors/${encodeURIComponent(id)}/removal`);
 }

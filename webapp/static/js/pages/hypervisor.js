@@ -7,11 +7,13 @@ import { installCharts } from "../charts.js";
 import { ask, onSubmit } from "../dialog.js";
 import {
   changeHypervisor,
+  countStopping,
   deleteHypervisor,
   editHypervisor,
   enrolHypervisor,
   measureStorage,
   readRemoval,
+  stopDesktops,
 } from "../hypervisor-form.js";
 import { connectLive } from "../live.js";
 import { desktopsByHost } from "../running.js";
@@ -92,10 +94,27 @@ async function removeIt(button) {
   if (await ask("confirm-remove")) await send(button, () => deleteHypervisor(hypervisor, force.checked));
 }
 
+// How many there are is asked anew: who watches what is known to the server alone.
+async function stopThem(button, which) {
+  button.setAttribute("aria-busy", "true");
+  try {
+    const count = (await countStopping(hypervisor))[which];
+    if (count === 0) toast("info", say(`stop_none_${which}`));
+    else if (await ask(`confirm-stop-${which}`, say(count === 1 ? "one_desktop" : "some_desktops", { count }))) {
+      const { stopped, kept } = await stopDesktops(hypervisor, which);
+      toast("good", say("stop_asked", { stopped, kept }));
+    }
+  } catch (problem) {
+    toastProblem(problem);
+  } finally {
+    button.removeAttribute("aria-busy");
+  }
+}
+
 page.addEventListener("click", async (event) => {
   const button = event.target.closest("button");
   if (!button) return;
-  const { wish, again, acceptKey, measure, delete: remove } = button.dataset;
+  const { wish, again, acceptKey, measure, stop, delete: remove } = button.dataset;
   if (again !== undefined) {
     const { state } = hypervisor.desired;
     await send(button, () => changeHypervisor(hypervisor, { desired: { state } }), say("checks_ask"));
@@ -107,6 +126,8 @@ page.addEventListener("click", async (event) => {
     await send(button, () => changeHypervisor(hypervisor, { host_key: key }), say("key_accepted"));
   } else if (measure !== undefined) {
     await send(button, () => measureStorage(hypervisor));
+  } else if (stop !== undefined) {
+    await stopThem(button, stop);
   } else if (remove !== undefined) {
     await removeIt(button);
   }
