@@ -30,7 +30,8 @@ TEST_PACKAGES='as:binutils strace:strace chromium:chromium git:git make:make
 dockerd:docker.io docker-compose:docker-compose docker-registry:docker-registry mmdebstrap:mmdebstrap'
 # Packages only some releases have, taken where they exist.
 EXTRAS='libvirt-daemon-log libvirt-daemon-driver-network qemu-system-modules-spice zstd'
-UNITS='^(libvirt|virt(lockd|logd|qemud|networkd|stored|secretd|nodedevd|nwfilterd|interfaced|proxyd)|ssh|dnsmasq|nftables)'
+TEST_EXTRAS='docker-cli'
+UNITS='^(docker|containerd|libvirt|virt(lockd|logd|qemud|networkd|stored|secretd|nodedevd|nwfilterd|interfaced|proxyd)|ssh|dnsmasq|nftables)'
 
 is_installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
@@ -75,16 +76,16 @@ install_packages() {
 }
 
 system_packages() {
-    wanted=$PACKAGES
-    [ "$purpose" = run ] || wanted="$wanted $TEST_PACKAGES"
+    wanted=$PACKAGES extras=$EXTRAS proof=virtlogd
+    [ "$purpose" = run ] || wanted="$wanted $TEST_PACKAGES" extras="$extras $TEST_EXTRAS" proof=docker
     # shellcheck disable=SC2086  # words on purpose
     missing=$(missing_packages $wanted)
-    if [ -z "$missing" ] && command -v virtlogd > /dev/null; then return; fi
+    if [ -z "$missing" ] && command -v virtlogd > /dev/null && command -v $proof > /dev/null; then return; fi
     command -v apt-get > /dev/null || fail "This needs Debian 12 or 13 or Ubuntu 24.04 (apt-get), or: $missing"
     [ "$(id -u)" = 0 ] || command -v sudo > /dev/null || fail "Installing packages needs root or sudo."
     as_root apt-get update -q > /dev/null < /dev/null
     # shellcheck disable=SC2046,SC2086
-    install_packages $missing $(available $EXTRAS)
+    install_packages $missing $(available $extras)
 }
 
 digest() { cat "$@" | sha256sum | cut -d' ' -f1; }

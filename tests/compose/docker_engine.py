@@ -15,6 +15,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from pathlib import Path
 
 from tests.compose.oci_runtime import missing_capabilities
@@ -45,6 +46,7 @@ class DockerEngine:
             [
                 *WITH_PARENT,
                 *("unshare", "-m", "-n", "--propagation", "private"),
+                *(sys.executable, "-m", "tests.compose.real_root"),
                 *("dockerd", "--data-root", str(folder / "data")),
                 *("--exec-root", str(folder / "exec"), "--pidfile", str(folder / "docker.pid")),
                 *("-H", f"unix://{self._socket}", "--dns", RESOLVER, *runtime),

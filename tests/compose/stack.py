@@ -127,8 +127,12 @@ class Stack(Compose):
     def up(self, *argv: str) -> float:
         """Start it; how long it took until every service was well, in seconds."""
         begun = time.monotonic()
-        self.run("up", "-d", "--no-build", *argv)
-        self.wait_well()
+        try:
+            self.run("up", "-d", "--no-build", *argv)
+            self.wait_well()
+        except AssertionError as error:
+            health = {service: self.state(service).get("Health") for service in sorted(WELL)}
+            raise AssertionError(f"{error}\n{health}\n{self.logs()}") from None
         return time.monotonic() - begun
 
     def wait_well(self, timeout_s: float = HEALTHY_S) -> None:

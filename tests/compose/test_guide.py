@@ -55,10 +55,14 @@ class Guide:
 
 @pytest.fixture(scope="module")
 def guide(stack: Stack) -> Guide:
-    names = stack.engine.run("ps", "--format", "{{.Names}}").stdout.split()
-    if APP not in names:  # compose 2 joins names otherwise; the guide is of compose 1
-        stack.engine.run("rename", APP.replace("_", "-"), APP)
+    name_as_compose_1(stack, APP)
     return Guide(stack)
+
+
+def name_as_compose_1(stack: Stack, name: str) -> None:
+    """compose 2 joins the words of a name by `-`; the guide was written for compose 1."""
+    if name not in stack.engine.run("ps", "--format", "{{.Names}}").stdout.split():
+        stack.engine.run("rename", name.replace("_", "-"), name)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +78,7 @@ def external(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     host.down()
     try:
         host.run("up", "-d", "--no-build")
+        name_as_compose_1(stack, EXTERNAL)
         wait_until(lambda: host.is_well("isard-hypervisor"), 120, "the external host is well")
         yield host
     finally:
