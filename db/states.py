@@ -126,6 +126,7 @@ class TaskKind(StrEnum):
     DUPLICATE = "duplicate"
     EXPORT = "export"
     IMPORT = "import"
+    DELIVER = "deliver"
 
 
 class TaskDesired(StrEnum):
@@ -141,7 +142,8 @@ class TaskState(StrEnum):
     CANCELLED = "cancelled"
 
 
-TARGETS_DOMAIN = frozenset(TaskKind) - {TaskKind.IMPORT}
+TARGETS_MEDIUM = frozenset({TaskKind.IMPORT, TaskKind.DELIVER})
+TARGETS_DOMAIN = frozenset(TaskKind) - TARGETS_MEDIUM
 """Work on the disks of a desktop or template; the others begin with a medium."""
 TASK_ENDED = frozenset({TaskState.DONE, TaskState.FAILED, TaskState.CANCELLED})
 

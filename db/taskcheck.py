@@ -64,6 +64,10 @@ class VerifyArgs(OneOrAllDisks):
     repair: bool = False
 
 
+class NoArgs(Args):
+    """The order says it all."""
+
+
 class IntoArgs(Args):
     into: UuidText
     """The new domain, whose row says `origin: {"task": <this task's id>}`."""
@@ -87,6 +91,7 @@ ARGS: dict[TaskKind, type[Args]] = {
     TaskKind.DUPLICATE: IntoArgs,
     TaskKind.EXPORT: ExportArgs,
     TaskKind.IMPORT: IntoArgs,
+    TaskKind.DELIVER: NoArgs,
 }
 
 

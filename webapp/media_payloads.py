@@ -10,6 +10,7 @@ medium {
              progress: null | {percent, bytes, total_bytes, speed_bytes_s, eta_s}, at,
              failure: as of a desktop, (admin) path, (admin) hypervisor},
   condition: one of db.media_states.MediaCondition, is_ready: bool,
+  can_save: bool (this person may have its file),
   can_import: bool (this person may have a desktop made of it),
   remedy: null | text, actions: sorted list of db.media_states.MediaAction, problem
 }
@@ -61,6 +62,9 @@ def medium(row: Mapping[str, Any], person: Person) -> Payload:
         "observed": _observed(seen, person),
         "condition": condition.value,
         "is_ready": seen.get("state") == MediaState.AVAILABLE
+        and condition is MediaCondition.AVAILABLE,
+        "can_save": may_change
+        and seen.get("state") == MediaState.AVAILABLE
         and condition is MediaCondition.AVAILABLE,
         "can_import": row.get("kind") == "disk"
         and condition is MediaCondition.AVAILABLE

@@ -20,7 +20,7 @@ from db.logs import configure, get_logger
 from webapp.application import create_app
 from webapp.extensions import Backend
 from webapp.realtime.feeds import Feeds
-from webapp.services import uploads
+from webapp.services import deliveries, uploads
 from webapp.services.enrolments import keep_swept, publish_ticket_keys
 from webapp.settings import WebSettings
 
@@ -45,7 +45,11 @@ def serve(settings: WebSettings) -> None:
     backend.feeds = Feeds(app, database)
     backend.feeds.start()
     publish_ticket_keys(database, settings)
-    sweepers = [gevent.spawn(keep_swept, database), gevent.spawn(uploads.keep_swept, app)]
+    sweepers = [
+        gevent.spawn(keep_swept, database),
+        gevent.spawn(uploads.keep_swept, app),
+        gevent.spawn(deliveries.keep_swept, app),
+    ]
     server = WSGIServer(
         (kernel.host, kernel.web_port), app, log=None, error_log=_Errors(), handler_class=Handler
     )

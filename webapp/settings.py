@@ -52,6 +52,13 @@ class WebSettings:
         return self.kernel.data / "uploads"
 
     @property
+    def deliveries(self) -> Path:
+        """What disk hosts have sent for browsers to save. Inside the spool: several webapps share
+        both.
+        """
+        return self.spool / "out"
+
+    @property
     def session_key_path(self) -> Path:
         return self.kernel.data / "secrets" / "session.key"
 

@@ -23,7 +23,7 @@ from db.states import TASK_ENDED, Reason, TaskKind, TaskState
 from db.taskcheck import Order, read_order
 from engine.disk_locks import Held
 from engine.errors import CalledOff, EngineError, HostLost, Terminal, Transient, WrongStorage
-from engine.reconcilers import Context, Outcome, task_export, task_images
+from engine.reconcilers import Context, Outcome, task_deliver, task_export, task_images
 from engine.reconcilers.domain_facts import Elsewhere
 from engine.reconcilers.observation import retry_delay_s
 from engine.reconcilers.task_job import DEFECTS, Job, Slots, Waiting, settle
@@ -42,6 +42,7 @@ ALL_KINDS = {
     TaskKind.DUPLICATE: task_images.duplicate,
     TaskKind.IMPORT: task_images.import_image,
     TaskKind.EXPORT: task_export.export,
+    TaskKind.DELIVER: task_deliver.deliver,
 }
 RETRIED = frozenset({Reason.IN_USE, Reason.NO_DISK_HOST, Reason.HOST_UNREACHABLE})
 """Transient reasons that waiting helps. Any other failure ends the task: it can be ordered again.

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from db import observed as door
 from db import queries
-from db.states import Observed, Reason, TaskKind
+from db.states import TARGETS_MEDIUM, Observed, Reason
 from db.taskcheck import Args, Order
 from engine.decisions import is_wished_away, observed_of, recorded_host
 from engine.disk_locks import Held
@@ -254,7 +254,7 @@ def settle(job: Job) -> bool:
     """Bring what this task had begun to one of its two ends; False where no host can now. Harmless
     where nothing was begun.
     """
-    reading = None if job.order.kind is TaskKind.IMPORT else read(job.c, job.order.target)
+    reading = None if job.order.kind in TARGETS_MEDIUM else read(job.c, job.order.target)
     into = read(job.c, job.order.into) if job.order.into else None
     is_settled = True
     for one in (reading, into):

@@ -41,6 +41,12 @@ def fetch(stall_s: float = STALL_S) -> list[str]:
     return [*COMMON, "--fail", *limits, "--continue-at", "-"]
 
 
+def send(stall_s: float = STALL_S) -> list[str]:
+    """Sends a file; the program adds `--upload-file`."""
+    limits = ("--speed-limit", str(STALL_BYTES_S), "--speed-time", f"{max(1, round(stall_s))}")
+    return [*COMMON, "--fail", *limits, "--output", "/dev/null"]
+
+
 @dataclass(frozen=True)
 class Request:
     """`addresses`: what the host's name means, already judged; empty for an address of our own."""
@@ -130,6 +136,12 @@ MEANINGS: dict[int, Meaning] = {
 def meaning_of(exit_status: int) -> Meaning:
     known = MEANINGS.get(exit_status)
     return known or Meaning(FAILED, f"{{where}} could not be fetched (curl says {exit_status}).")
+
+
+def status_of(answer: str) -> int:
+    """curl's exit status, where it is the last word of what a program says."""
+    word = answer.split()[-1] if answer.split() else ""
+    return int(word) if word.isdigit() else 1
 
 
 HTTP_TERMINAL = frozenset({400, 401, 403, 404, 405, 406, 407, 410, 414, 451})

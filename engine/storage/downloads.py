@@ -149,7 +149,7 @@ class MediaHost:
         if status == media_programs.TOO_LARGE:
             message = f"It is larger than what is free on {self._at(place)}."
             raise Terminal(Reason.NO_SPACE, message, step="download")
-        raise self._fault(curl.meaning_of(_curl_status(answer)), address, "download", answer)
+        raise self._fault(curl.meaning_of(curl.status_of(answer)), address, "download", answer)
 
     def examine(self, place: MediaPlace, kind: str, sha256: str | None) -> tuple[Stored, str]:
         """The fetched file's facts and the extension it is to have. Raises Terminal, and forgets
@@ -373,11 +373,6 @@ def _describe(request: curl.Request, head: curl.Head) -> Source:
     text = f"{request.address.url}\n{head.version}\n{size}"
     tag = hashlib.sha256(text.encode()).hexdigest()
     return Source(request, size, tag)
-
-
-def _curl_status(answer: str) -> int:
-    word = answer.split()[-1] if answer.split() else ""
-    return int(word) if word.isdigit() else 1
 
 
 def _gib(size: int) -> str:

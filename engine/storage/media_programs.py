@@ -144,6 +144,34 @@ sync -- "$folder"
 )
 """… EXTENSION"""
 
+DELIVER = (
+    MEDIA_PLACE
+    + """
+extension=$1 size=$2; shift 2
+config=$ISARD_INPUT; unset ISARD_INPUT
+file=$folder/$media.$extension
+[ ! -h "$file" ] || exit 83
+[ -f "$file" ] && [ "$(size_of "$file")" = "$size" ] || exit 84
+printf '%s\\n' "$config" | "$@" --upload-file "$file" &
+job=$!
+while kill -0 "$job" 2>/dev/null; do
+  # How far curl has read: it tells nobody else.
+  for open in /proc/"$job"/fd/*; do
+    [ "$open" -ef "$file" ] || continue
+    while read -r key value; do
+      [ "$key" = pos: ] && printf '%s\\n' "$value"
+    done <"/proc/$job/fdinfo/${open##*/}"
+  done 2>/dev/null
+  sleep 0.5
+done
+wait "$job"
+status=$?
+if [ "$status" != 0 ]; then printf 'curl %s\\n' "$status"; exit 90; fi
+exit 0
+"""
+)
+"""… EXTENSION SIZE CURL-COMMAND…"""
+
 CLEAR = (
     MEDIA_PLACE
     + """

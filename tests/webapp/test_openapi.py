@@ -114,10 +114,15 @@ def test_every_answer_is_of_its_declared_shape(
     alone["version"] = tree.get("version", "none")
     image = {"id": str(uuid.uuid4()), "kind": "disk", "name": "image", "user": who}
     rows.put("media", image)
+    there = rows.available(rows.medium(who)["id"], size=1)
+    web_settings.deliveries.mkdir(parents=True)
+    (web_settings.deliveries / there["id"]).write_bytes(b"x")
     values_of = {
         "delete_template": alone,
         "delete_template_tree": alone,
         "import_medium": {"media_id": image["id"]},
+        "bring_medium_file": {"media_id": there["id"]},
+        "get_medium_file": {"media_id": there["id"]},
     }
     entry = {"id": "haiku", "kind": "os_profile", "name": "Haiku", "version": "1"}
     offered = [{**entry, "profile": {"spec": {}}}]

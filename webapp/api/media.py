@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import request, url_for
+from flask import Response, request, send_file, url_for
 
 from db.states import MediaDesired
 from webapp.api.media_shapes import (
@@ -13,6 +13,7 @@ from webapp.api.media_shapes import (
     ChangeMedium,
     Media,
     Medium,
+    MediumFile,
     NewMedium,
     OsProfiles,
     UploadProgress,
@@ -20,7 +21,7 @@ from webapp.api.media_shapes import (
 from webapp.api.operations import Reply, operation
 from webapp.auth.permissions import Person
 from webapp.errors import Problem
-from webapp.services import installs, media, sources, uploads
+from webapp.services import deliveries, installs, media, sources, uploads
 
 OFFSET = "Upload-Offset"
 
@@ -154,3 +155,42 @@ def get_allowed_sources(user: Person) -> dict[str, Any]:
 def set_allowed_sources(user: Person, body: AllowedNetworks) -> dict[str, Any]:
     """Public addresses need no mention. Counts from the next download on."""
     return sources.set_allowed(user, body.allow)
+
+
+@operation(
+    "POST",
+    "/media/<media_id>/file",
+    tag="Media",
+    summary="Have its file brought here, to be saved",
+    answer=MediumFile,
+    status=202,
+    refusals=(403, 409),
+)
+def bring_medium_file(user: Person, media_id: str) -> dict[str, Any]:
+    """For its owner and administrators. Its disk host sends the file to this server, as `task`
+    tells; when `ready`, or when the task is done, it is at `url` for a day. Asking again orders
+    nothing twice.
+    """
+    return deliveries.bring(user, media_id)
+
+
+@operation(
+    "GET",
+    "/media/<media_id>/file",
+    tag="Media",
+    summary="Save its file",
+    media_type="application/octet-stream",
+    refusals=(403, 409, 416),
+)
+def get_medium_file(user: Person, media_id: str) -> Response:
+    """After POST has brought it here. In part where asked (Range)."""
+    path, name = deliveries.find_file(user, media_id)
+    answer = send_file(
+        path,
+        mimetype="application/octet-stream",
+        as_attachment=True,
+        download_name=name,
+        conditional=True,
+    )
+    answer.headers["Cache-Control"] = "no-store"
+    return answer

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints, model_validator
 from db.media_states import MediaAction, MediaCondition
 from db.rowcheck import SHA256, Description, Name, Slug
 from db.urls import URL_MAX
-from webapp.api.answers import Answer, Failure, RowProblem, Spec, Wish
+from webapp.api.answers import Answer, Failure, RowProblem, Spec, Task, Wish
 from webapp.api.requests import Body
 
 FileName = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f<>/\\]*$")]
@@ -141,6 +141,7 @@ class Medium(Answer):
     observed: ObservedMedium
     condition: MediaCondition
     is_ready: bool
+    can_save: bool = Field(description="Its file may be brought here and saved")
     can_import: bool
     remedy: str | None
     actions: list[MediaAction]
@@ -149,6 +150,12 @@ class Medium(Answer):
 
 class Media(Answer):
     items: list[Medium]
+
+
+class MediumFile(Answer):
+    ready: bool = Field(description="It is at `url` now")
+    url: str = Field(description="Path on this server")
+    task: Task | None = Field(description="What brings it, where it is not here yet")
 
 
 class UploadProgress(Answer):

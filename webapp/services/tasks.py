@@ -8,7 +8,7 @@ grow, check, tidy and copy it; what touches how the storage is used is for admin
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -125,6 +125,15 @@ def import_medium(user: Person, media_id: str, args: Mapping[str, Any]) -> Paylo
     task_id = str(uuid.uuid4())
     into = made_by_tasks.add_import(user, row, task_id, wish)
     return _write(user, "media", row, task_id, TaskKind.IMPORT, {"into": into})
+
+
+def order_of_medium(
+    user: Person, medium: Row, kind: TaskKind, *, before: Callable[[str], None]
+) -> Payload:
+    """Whether they may was judged. `before` gets the task's id right before its row is written."""
+    task_id = str(uuid.uuid4())
+    before(task_id)
+    return _write(user, "media", medium, task_id, kind, {})
 
 
 def cancel(user: Person, task_id: str) -> Payload:

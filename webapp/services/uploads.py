@@ -124,6 +124,8 @@ def sweep() -> int:
     gone = 0
     with contextlib.suppress(FileNotFoundError):
         for path in backend().settings.spool.iterdir():
+            if path == backend().settings.deliveries:
+                continue
             row = queries.get_row(database(), "media", path.name)
             if _is_needed(row, path):
                 continue

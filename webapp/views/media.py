@@ -6,7 +6,7 @@ from flask import render_template, request, send_file
 from werkzeug.wrappers import Response
 
 from webapp.auth.guards import current_user, login_required
-from webapp.services import media, sources, uploads
+from webapp.services import deliveries, media, sources, uploads
 from webapp.views.pages import blueprint
 
 
@@ -26,3 +26,12 @@ def send_upload(media_id: str) -> Response:
     answer = send_file(path, mimetype="application/octet-stream", conditional=True, etag=False)
     answer.headers["Cache-Control"] = "no-store"
     return answer
+
+
+@blueprint.put("/deliveries/<task_id>", endpoint="take_delivery")
+def take_delivery(task_id: str) -> Response:
+    """From disk hosts alone, with a ticket of the engine's in the header."""
+    request.max_content_length = deliveries.SIZE_MAX_BYTES
+    ticket = request.headers.get("Authorization", "")
+    deliveries.take(task_id, ticket, request.content_length, request.stream)
+    return Response(status=204)

@@ -7,6 +7,7 @@ import { call } from "../api.js";
 import { fill, makeFromTemplate } from "../bind.js";
 import { FieldProblem, ask, onSubmit, readField } from "../dialog.js";
 import { connectLive } from "../live.js";
+import { followFiles } from "../save-file.js";
 import { toast, toastProblem } from "../toast.js";
 import { upload } from "../upload.js";
 import { say, words } from "../words.js";
@@ -16,6 +17,7 @@ const empty = document.getElementById("empty");
 const payloads = new Map();
 const cards = new Map();
 const sending = new Map();
+const bringing = new Map();
 for (const card of list.children) cards.set(card.dataset.id, card);
 
 const pathOf = (id) => `/media/${encodeURIComponent(id)}`;
@@ -28,7 +30,7 @@ function isBefore(a, b) {
 function draw(payload) {
   const progress = sending.get(payload.id) ?? null;
   const resumable = payload.condition === "uploading" && !progress && payload.actions.length > 0;
-  const shown = { ...payload, upload: progress, resumable };
+  const shown = { ...payload, upload: progress, delivery: bringing.get(payload.id) ?? null, resumable };
   let card = cards.get(payload.id);
   if (card) fill(card, shown);
   else {
@@ -65,6 +67,12 @@ function remove(id) {
 
 for (const item of JSON.parse(document.getElementById("media-data").textContent)) change(item);
 
+const files = followFiles((id, progress) => {
+  if (progress) bringing.set(id, progress);
+  else bringing.delete(id);
+  if (payloads.has(id)) draw(payloads.get(id));
+});
+
 connectLive({
   "media.list": ({ items }) => {
     const kept = new Set(items.map((item) => item.id));
@@ -73,6 +81,7 @@ connectLive({
   },
   "medium.changed": change,
   "medium.removed": ({ id }) => remove(id),
+  ...files.listeners,
 });
 
 // Uploads
@@ -112,6 +121,7 @@ const WISHES = { download: "available", cancel: "absent" };
 async function perform(payload, action) {
   if (action === "edit") return openEdit(payload);
   if (action === "import") return openImport(payload);
+  if (action === "save") return files.save(payload);
   if (action === "continue") {
     continued = payload.id;
     return picker.click();
