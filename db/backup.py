@@ -18,6 +18,7 @@ so that a database restored by half is never taken for a whole one. All observat
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import time
@@ -25,7 +26,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from rethinkdb.errors import ReqlOpFailedError
 
@@ -47,9 +48,12 @@ VOLATILE_TABLES = frozenset(
         "hypervisor_stats",
         "domain_windows",
         "hypervisor_windows",
+        "backups",
     }
 )
-"""Measured again within seconds: not worth keeping."""
+"""Measured again within seconds: not worth keeping. `backups` says what is in the folder of
+backups, and is read from there again.
+"""
 
 Report = Callable[[str], None]
 
@@ -169,6 +173,39 @@ def restore(database: Database, path: Path, *, replace: bool = False, report: Re
     return summary
 
 
+def restored_rows(path: Path) -> Iterator[tuple[str, Iterator[dict[str, Any]]]]:
+    """Each table of the archive with its rows as `restore` writes them. The rows of one table are
+    read before the next table is asked for. Raises BackupError.
+    """
+    table = ""
+    for kind, group in itertools.groupby(_read(path), key=lambda entry: entry.kind):
+        if kind == "table":
+            table = next(group).value["table"]
+        elif kind == "row":
+            yield table, (_unknown_until_seen(table, entry.value) for entry in group)
+
+
+def without_secrets(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    """The lines of an archive as if it had been made without secrets, with new sums. `path` is the
+    file's name for errors. Raises BackupError at the first line that is wrong.
+    """
+    lines: list[bytes] = []
+    writer = _Writer(lines.append)
+    tables, is_left_out = 0, False
+    for entry in _read(path, file):
+        if entry.kind == "header":
+            writer.line({**entry.value, "secrets": False})
+        elif entry.kind == "table":
+            is_left_out = entry.value["table"] in schema.SECRET_TABLES
+            tables += not is_left_out
+        if entry.kind != "header" and not is_left_out:
+            writer.line(entry.value)
+        yield b"".join(lines)
+        lines.clear()
+    writer.line({"end": "backup", "tables": tables, "sha256": writer.digest()})
+    yield b"".join(lines)
+
+
 def refuse_while_engine_works(database: Database) -> None:
     """Raises BackupError while the lease's counter moves, judged on our own clock."""
     try:
@@ -278,14 +315,14 @@ class _Entry:
     value: dict[str, Any]
 
 
-def _read(path: Path) -> Iterator[_Entry]:
+def _read(path: Path, opened: BinaryIO | None = None) -> Iterator[_Entry]:
     """The archive's lines, each checked. Raises BackupError at the first that is wrong."""
     whole, table_sum = hashlib.sha256(), hashlib.sha256()
     table: str | None = None
     rows = 0
     finished = False
     try:
-        file = path.open("rb")
+        file = opened or path.open("rb")
     except OSError as error:
         raise BackupError(f"{path} cannot be read: {error.strerror}.") from error
     with file:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from db import accounts, backup, defaults, schema, shell
+from db import accounts, backup, backup_cli, backup_trial, defaults, schema, shell
 from db.connection import Database
 from db.errors import IsardError
 from db.settings import Settings
@@ -39,7 +39,14 @@ def _parser() -> argparse.ArgumentParser:
     save.set_defaults(run=_backup)
     check = commands.add_parser("verify", help="read a backup and check every sum")
     check.add_argument("file", type=Path)
+    check.add_argument(
+        "--restore",
+        action="store_true",
+        help="also restore it into a private empty database, and compare",
+    )
     check.set_defaults(run=_verify)
+    kept = commands.add_parser("backups", help="the backups the web side keeps, and their schedule")
+    backup_cli.add_commands(kept)
     load = commands.add_parser("restore", help="write a backup into an empty database")
     load.add_argument("file", type=Path)
     load.add_argument("--replace", action="store_true", help="give up what the database holds")
@@ -77,6 +84,10 @@ def _backup(database: Database, args: argparse.Namespace) -> None:
 
 def _verify(_database: Database, args: argparse.Namespace) -> None:
     summary = backup.verify(args.file)
+    if args.restore:
+        trial = backup_trial.try_restore(args.file, args.file.absolute().parent, report=print)
+        if trial.differences:
+            raise backup.BackupError("\n".join(trial.differences))
     print(
         f"{args.file} is whole: {summary.tables} tables, {summary.rows} rows, "
         f"schema {summary.schema}, made {summary.created_at}."

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from db import backup_schedule
 from db.connection import Database, r
 from db.os_profiles import OS_PROFILES
 
@@ -58,6 +59,9 @@ DEFAULTS: dict[str, list[dict[str, Any]]] = {
         }
     ],
     "os_profiles": OS_PROFILES,
+    "config": [
+        {"id": backup_schedule.CONFIG, **backup_schedule.DEFAULTS, "changed_at": r.now()},
+    ],
     "hypervisors_pools": [
         {
             "id": "default",

@@ -66,6 +66,7 @@ TABLES: dict[str, dict[str, Index]] = {
     "events": {"target": None, "at": None},
     "engine": {},
     "orphans": {},
+    "backups": {},
 }
 
 SECRET_TABLES = frozenset({"credentials", "api_tokens", "consoles", "enrolments", "uploads"})

@@ -45,7 +45,7 @@ def prepare(settings: LocalSettings, say: Callable[[str], None]) -> None:
 def give_to_owner(settings: LocalSettings) -> None:
     """What the processes without root read and write; the hypervisor's and the logs stay root's."""
     owner, data = settings.owner, settings.data
-    owner.give(data / name for name in ("db", "secrets", "ssh", "engine.lock"))
+    owner.give(data / name for name in ("db", "secrets", "ssh", "backups", "engine.lock"))
     os.chown(data, owner.uid, owner.gid)
     if not owner.can_enter(data):
         raise CannotStart(
@@ -62,7 +62,7 @@ def make_folders(settings: LocalSettings) -> None:
         )
     data.mkdir(mode=0o711, parents=True, exist_ok=True)
     settings.marker.write_text("The data of one IsardVDI installation. make purge removes it.\n")
-    for name in ("secrets", "secrets/tickets", "ssh", "db", "run"):
+    for name in ("secrets", "secrets/tickets", "ssh", "db", "run", "backups"):
         make_folder(data / name, PRIVATE)
     for name in ("certs", "host", "host/etc", "host/etc/isard", "host/etc/isard/tickets"):
         make_folder(data / name, PUBLIC)

@@ -18,6 +18,8 @@ from db import schema
 from db.connection import Database
 from db.logs import configure, get_logger
 from webapp.application import create_app
+from webapp.clock.backups import BackupKeeper
+from webapp.clock.holder import Clock
 from webapp.extensions import Backend
 from webapp.realtime.feeds import Feeds
 from webapp.services import deliveries, uploads
@@ -50,6 +52,8 @@ def serve(settings: WebSettings) -> None:
         gevent.spawn(uploads.keep_swept, app),
         gevent.spawn(deliveries.keep_swept, app),
     ]
+    clock = Clock(database, [BackupKeeper(database, settings)])
+    clock.start()
     server = WSGIServer(
         (kernel.host, kernel.web_port), app, log=None, error_log=_Errors(), handler_class=Handler
     )
@@ -60,6 +64,7 @@ def serve(settings: WebSettings) -> None:
     finally:
         log.info("stopping")
         gevent.killall(sweepers)
+        clock.stop()
         backend.feeds.stop()
         server.stop(timeout=GOODBYE_S)
         database.close()

@@ -59,6 +59,11 @@ class WebSettings:
         return self.spool / "out"
 
     @property
+    def backups(self) -> Path:
+        """The folder of backups."""
+        return self.kernel.data / "backups"
+
+    @property
     def session_key_path(self) -> Path:
         return self.kernel.data / "secrets" / "session.key"
 

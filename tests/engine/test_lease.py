@@ -9,8 +9,9 @@ import pytest
 
 from db.connection import Database, r
 from db.errors import Fenced
+from db.lease import Sighting, observe
 from engine.errors import Transient
-from engine.lease import FRESH_S, TAKE_OVER_S, DataLock, Lease, Sighting, observe
+from engine.lease import FRESH_S, TAKE_OVER_S, DataLock, Lease
 
 
 class Clock:
