@@ -60,7 +60,7 @@ class Compose:
 
     def container(self, service: str) -> str:
         """The id of a service's container, whatever compose calls it."""
-        return self.run("ps", "-q", service).stdout.split()[0]
+        return self.run("ps", "-a", "-q", service).stdout.split()[0]
 
     def state(self, service: str) -> dict[str, Any]:
         """Docker's own word on it: Status, Health, ExitCode …"""
