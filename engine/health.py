@@ -75,6 +75,8 @@ class UnitDoor:
     """Into the row. Raises DatabaseUnavailable."""
     read_marks: Callable[[UnitRow], dict[str, str | None]]
     """Storage path -> the id its marker was recorded with."""
+    read_ticket_keys: Callable[[], Mapping[str, str]]
+    """Key id -> public key, of viewer tickets: what the host should have."""
     mark: Callable[[UnitRow, str], None]
     """Mark and record a storage path that this disk host is the first to look at."""
     has_desktops: Callable[[], bool]
@@ -220,6 +222,7 @@ class Health:
 
         try:
             self._marks = self._door.read_marks(self._row)
+            ticket_keys = self._door.read_ticket_keys()
         except DatabaseUnavailable:
             return
         self._visit = Visit.begin(
@@ -231,6 +234,7 @@ class Health:
             },
             installation=self._installation,
             viewer=self._row.viewer,
+            ticket_keys=ticket_keys,
         )
         try:
             self._checks = tuple(run_checks(self._visit, self._marks, on_check=show))

@@ -25,6 +25,7 @@ from engine.hypervisor.login import (
     read_offered_host_key,
 )
 from engine.hypervisor.ssh import SshSession
+from engine.hypervisor.ticket_keys import put_keys
 from engine.settings import EngineSettings
 
 KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa")
@@ -58,24 +59,6 @@ fi
 if command -v restorecon >/dev/null; then restorecon -R .ssh || true; fi
 """
 """$1: the whole line, $2: the key in it."""
-
-PREPARE_VIEWERS = """
-set -eu
-umask 022
-put() {
-  [ -f "$1" ] && [ "$(cat "$1")" = "$2" ] && return
-  printf '%s\\n' "$2" >"$1.new"
-  mv "$1.new" "$1"
-}
-mkdir -p /etc/isard/tickets
-put /etc/isard/hypervisor_id "$1"
-shift
-while [ "$#" -gt 1 ]; do
-  put "/etc/isard/tickets/$1.pem" "$2"
-  shift 2
-done
-"""
-"""$1: the hypervisor's id, then pairs of a ticket key's id and the key (hyper_image/tickets.py)."""
 
 
 @dataclass(frozen=True)
@@ -229,13 +212,9 @@ def _prepare_viewers(session: SshSession, keys: Mapping[str, str]) -> list[str]:
     """Without them desktops run, but no browser sees their screens: said, not refused."""
     if not keys:
         return ["There are no keys of viewer tickets yet: enrol it again once the web side runs."]
-    pairs = [part for key_id in sorted(keys) for part in (key_id, keys[key_id].strip())]
-    program = ["sh", "-c", PREPARE_VIEWERS, "isard", session.address.id, *pairs]
-    argv = program if session.address.user == "root" else ["sudo", "-n", *program]
-    done = session.run(argv, timeout_s=session.settings.call_timeout_s, check=False)
-    if done.exit_status == 0:
+    why = put_keys(session, keys, enrols=True)
+    if why is None:
         return ["Its viewer proxy knows this installation's keys."]
-    why = done.error_text or "no answer"
     return [
         f"The keys of viewer tickets could not be put into /etc/isard/tickets ({why}): let "
         f"{session.address.user} use sudo, or do it by hand."

@@ -9,7 +9,6 @@ engine/controller.py.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Hashable, Mapping
 from datetime import datetime
@@ -26,6 +25,7 @@ from engine.hypervisor.enroll import Enrolled, Purpose, Trusted, enroll, find_tr
 from engine.hypervisor.enrolment_key import EnrolmentKey, Order
 from engine.hypervisor.login import fingerprint_of
 from engine.reconcilers import Context, Outcome
+from engine.reconcilers.ticket_keys import read_ticket_keys
 from engine.workqueue import Key, WorkQueue
 
 log = get_logger(__name__)
@@ -34,10 +34,6 @@ LIFE_S = 110.0
 """No row outlives this since it was first seen, whatever it says itself."""
 HOST_ROW_WAIT_S, HOST_ROW_LOOK_S = 10.0, 0.2
 """How long an enrolment may be there before its hypervisor's row is."""
-TICKET_KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-TICKET_KEY = re.compile(
-    r"-----BEGIN PUBLIC KEY-----\n[A-Za-z0-9+/=\n]{50,1000}-----END PUBLIC KEY-----\n?"
-)
 
 
 class EnrolmentReconciler:
@@ -84,7 +80,9 @@ class EnrolmentReconciler:
         self._say(row, f"Connecting to {order.hostname} port {order.port}.")
         trusted = find_trusted_key(order, accepted, self._c.settings.connect_timeout_s)
         capabilities = host.get("capabilities") or {"hypervisor": True}
-        purpose = Purpose(capabilities.get("hypervisor") is True, self._read_ticket_keys())
+        purpose = Purpose(
+            capabilities.get("hypervisor") is True, read_ticket_keys(self._c.database)
+        )
         self._c.lease.check()
         return enroll(
             order,
@@ -164,18 +162,6 @@ class EnrolmentReconciler:
         if not isinstance(expires_at, datetime) or expires_at.tzinfo is None:
             return left_s
         return min(left_s, (expires_at - self._c.now()).total_seconds())
-
-    def _read_ticket_keys(self) -> dict[str, str]:
-        """As webapp has published them; what is no public key is left out."""
-        row = queries.get_row(self._c.database, "config", "viewer_tickets") or {}
-        keys = row.get("keys")
-        return {
-            key_id: pem
-            for key_id, pem in (keys.items() if isinstance(keys, Mapping) else ())
-            if TICKET_KEY_ID.fullmatch(key_id)
-            and isinstance(pem, str)
-            and TICKET_KEY.fullmatch(pem)
-        }
 
 
 UNFINISHED = frozenset({EnrolmentState.WORKING.value, EnrolmentState.WAITING.value})

@@ -33,6 +33,7 @@ from engine.reconcilers import Context, Outcome
 from engine.reconcilers.departure import Departures
 from engine.reconcilers.disk_places import DiskSite, all_paths, mark_storage
 from engine.reconcilers.measure import is_measuring_wished
+from engine.reconcilers.ticket_keys import read_ticket_keys
 from engine.stance import OPEN, Stance, measure_drain
 from engine.supervisor import Supervisor
 from engine.unit import KEEPER_SILENCE_S, Unit
@@ -200,6 +201,7 @@ class HypervisorReconciler:
                 self._announce,
                 write,
                 self._read_marks,
+                self._read_ticket_keys,
                 lambda row, path: self._mark(unit, row, path),
                 lambda: bool(self._c.watcher.domains.on_host(hypervisor)),
             ),
@@ -248,6 +250,10 @@ class HypervisorReconciler:
         found = queries.get_rows(self._c.database, "storage_marks", ids)
         marks = {mark["id"]: mark.get("path_id") for mark in found}
         return {path: marks.get(f"{pool}:{path}") for pool, path in row.paths}
+
+    def _read_ticket_keys(self) -> dict[str, str]:
+        """None for an engine that is no longer the active one: the checks put them on the host."""
+        return read_ticket_keys(self._c.database) if self._c.lease.is_held() else {}
 
     def _mark(self, unit: Unit, row: UnitRow, path: str) -> None:
         """Where the folder is there: what is not mounted yet is marked at its first use."""

@@ -44,6 +44,7 @@ def failed(message: str, remedy: str) -> Finding:
 class Visit:
     """One run of the checks: each adds what the later ones need. `viewer`: where the host's
     websocket proxy should answer; by default its own name and the port it publishes.
+    `ticket_keys`: public keys of viewer tickets that it should have, by id.
     """
 
     address: HostAddress
@@ -55,6 +56,7 @@ class Visit:
     connection: HostConnection
     profile: HostProfile = UNREAD
     info: dict[str, Any] = field(default_factory=dict)
+    ticket_keys: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     def begin(
@@ -64,12 +66,22 @@ class Visit:
         *,
         installation: str = "",
         viewer: tuple[str, int] | None = None,
+        ticket_keys: Mapping[str, str] | None = None,
     ) -> Visit:
         connection = HostConnection(
             address, settings, lambda _event: None, lambda _why: None, installation=installation
         )
         ssh = SshSession(address, settings)
-        return Visit(address, settings, capabilities, installation, viewer, ssh, connection)
+        return Visit(
+            address,
+            settings,
+            capabilities,
+            installation,
+            viewer,
+            ssh,
+            connection,
+            ticket_keys=ticket_keys or {},
+        )
 
     def end(self) -> None:
         """Any thread may: what is under way raises HostLost."""
