@@ -42,7 +42,7 @@ from engine.reconcilers.history import deleted
 from engine.reconcilers.observation import Changes, activity, compose
 from engine.reconcilers.template_steps import making_id
 from engine.storage.disks import DiskFacts
-from engine.storage.paths import DiskPlan, check_disk_path, split_disk_path
+from engine.storage.paths import DiskPlan, check_disk_path, larger_size, split_disk_path
 
 PROGRESS_S = 1.0
 """How often a long copy shows how far it is."""
@@ -233,8 +233,9 @@ class Disks:
         disks = site.unit.disks
         origin = reading.row.get("origin") or {}
         if reading.parent is not None and at < len(reading.parent.made):
-            backing = str(reading.parent.made[at]["path"])
-            return disks.create_overlay(path, backing, plan.size_gib)
+            below = reading.parent.made[at]
+            size_gib = larger_size(plan.size_gib, below.get("size"))
+            return disks.create_overlay(path, str(below["path"]), size_gib)
         image = reading.image or origin.get("image")
         if at == 0 and image:
             pool = self._c.watcher.pools.get(site.pool) or {}

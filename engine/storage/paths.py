@@ -137,6 +137,15 @@ def derive_disks(row: Mapping[str, Any]) -> list[DiskPlan]:
     ]
 
 
+def larger_size(size_gib: float | None, below: object) -> float | None:
+    """The size of a disk built upon one of `below` bytes; None: as large as that. Less would cut
+    off the end of what is seen: a template may have grown since somebody wrote down its size.
+    """
+    if size_gib is None or (isinstance(below, int | float) and size_gib * 1024**3 <= below):
+        return None
+    return size_gib
+
+
 def derive_mac(domain_id: str, index: int) -> str:
     """Locally administered, unicast, and the same each time; 40 bits make two alike unlikely."""
     digest = hashlib.sha256(f"{domain_id}/{index}".encode()).digest()

@@ -56,6 +56,19 @@ def test_a_disk_grows_and_never_shrinks(shared_world: World, desktop: str) -> No
     shared_world.wait_for(desktop, "started")
 
 
+def test_a_disk_is_never_smaller_than_the_template_below_it_has_become(
+    shared_world: World,
+) -> None:
+    template = shared_world.add_template()
+    carry_out(shared_world, "resize", template, size_gib=1)
+    spec = {"vcpus": 1, "memory_mib": 16, "disks": [{"size_gib": 1 / 16}]}
+    old = shared_world.add_desktop(template, spec=spec)
+    assert info(shared_world.disk_of(old))["virtual-size"] == GIB
+    assert shared_world.observed(old)["disks"][0]["size"] == GIB
+    larger = shared_world.add_desktop(template, spec={**spec, "disks": [{"size_gib": 2}]})
+    assert info(shared_world.disk_of(larger))["virtual-size"] == 2 * GIB
+
+
 def test_unused_space_is_freed_and_nothing_else_changes(
     shared_world: World, desktop: str, tmp_path: Path
 ) -> None:

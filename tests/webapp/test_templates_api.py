@@ -30,6 +30,22 @@ def on(rows: Rows, child: dict[str, Any], parent: dict[str, Any]) -> None:
     rows.put("disks", {**record, "path": path, "backing": backing, "state": "made"})
 
 
+def test_a_desktop_is_made_with_no_size_that_its_template_has_outgrown(
+    tea: Api, rows: Rows
+) -> None:
+    template = rows.template()
+    disks = [{"id": "system", "size_gib": 20}, {"id": "data", "size_gib": 5}]
+    change = {"spec": {"disks": disks}, "observed": {"disks": [{"id": "system", "size": 2**36}]}}
+    rows.database.run(r.table("domains").get(template["id"]).update(change))
+    body = {"name": "Mine", "origin": {"template": template["id"]}}
+    made = tea("POST", "/desktops", body)
+    assert made.status_code == 201, made.get_data(as_text=True)
+    assert rows.get(made.json["id"])["spec"]["disks"] == [
+        {"id": "system", "bus": "virtio"},
+        {"id": "data", "size_gib": 5, "bus": "virtio"},
+    ]
+
+
 def test_a_template_is_made_of_ones_own_stopped_desktop(tea: Api, rows: Rows) -> None:
     desktop = rows.desktop("ben", name="Model")
     body = {

@@ -243,7 +243,9 @@ def find_template(user: Person, template_id: str) -> Row:
 
 
 def spec_from(template: Row) -> dict[str, Any]:
-    """The template's hardware without what identifies a machine (its network addresses)."""
+    """The template's hardware without what identifies a machine (its network addresses), nor the
+    sizes its disks were once made with: those built upon them are as large as they are by then.
+    """
     try:
         model = SpecModel.model_validate(template.get("spec") or {})
     except ValidationError as error:
@@ -254,4 +256,7 @@ def spec_from(template: Row) -> dict[str, Any]:
     spec = model.model_dump(exclude_none=True)
     for card in spec["interfaces"]:
         card.pop("mac", None)
+    made = len(tidy_domain(template)["observed"]["disks"])
+    for disk in spec["disks"][:made]:
+        disk.pop("size_gib", None)
     return spec

@@ -59,6 +59,27 @@ def test_work_is_ordered_followed_and_cancelled(site: Site) -> None:
     expect(page.locator("#open-group")).to_be_hidden()
 
 
+def test_the_sizes_of_disks_are_what_they_are_now(site: Site) -> None:
+    """Not what the row once asked for; and they follow the work without a reload."""
+    desktop = rows.desktop("Maths", Condition.STOPPED)
+    desktop["spec"] = {**desktop["spec"], "disks": [{"id": "system", "size_gib": 20}]}
+    site.insert("domains", desktop)
+    page = visit(site, f"/desktops/{desktop['id']}/disks", "root")
+    panel = page.locator("#domain-disks")
+    unmade = panel.get_by_text("They are not made yet.")
+    expect(unmade).to_be_visible()
+    disk = {"id": "system", "path": f"/opt/isard/groups/{desktop['id']}/system.qcow2"}
+    for gib in (20, 40):
+        seen = {"observed": {"disks": [{**disk, "backing": None, "size": gib * 1024**3}]}}
+        site.run(r.table("domains").get(desktop["id"]).update(seen))
+        expect(panel.locator("dd")).to_contain_text(f"{gib} GiB")
+    expect(panel.locator("dt")).to_have_text("system")
+    expect(unmade).to_be_hidden()
+    page.reload()
+    expect(panel.locator("dd")).to_contain_text("40 GiB")
+    expect(panel.locator(".own-line").nth(1)).to_be_hidden()
+
+
 def test_a_user_sees_what_is_hers_to_order_and_an_administrator_more(site: Site) -> None:
     desktop = rows.desktop("Maths", Condition.STOPPED)
     site.insert("domains", desktop)

@@ -11,6 +11,7 @@ import { say } from "../words.js";
 
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const head = document.getElementById("domain");
+const disks = document.getElementById("domain-disks");
 const domain = read("domain-data");
 // A base is one of the templates.
 const noun = domain.kind === "desktop" ? "desktops" : "templates";
@@ -42,15 +43,18 @@ for (const dialog of document.querySelectorAll("dialog[data-kind]")) {
   });
 }
 
-// Sizes and paths change with the work; what the head says follows the desktop itself.
+// Sizes and paths change with the work.
 const follow = (payload) => {
   if (payload.id !== domain.id) return;
   Object.assign(domain, payload);
   fill(head, domain);
+  fill(disks, domain);
 };
 
 connectLive({
   ...listeners,
   "desktops.list": ({ items }) => items.forEach(follow),
   "desktop.changed": follow,
+  "templates.list": ({ items }) => items.forEach(follow),
+  "template.changed": follow,
 });
