@@ -37,11 +37,10 @@ from engine.domain_xml.domain import (
     Video,
 )
 from engine.errors import Terminal
+from engine.storage.paths import VARIABLES
 
 ARCH = "x86_64"
 MACHINE = "q35"
-NVRAM_NAME = "nvram.fd"
-"""Removed by engine.storage.programs with the last disk."""
 PASSWORD = re.compile(r"[A-Za-z0-9]{1,8}")
 """VNC has never had more than eight characters."""
 ALIAS = re.compile(r"[A-Za-z0-9_-]{1,80}")
@@ -208,7 +207,7 @@ def _nvram_path(request: DomainRequest) -> str | None:
     """UEFI's variables lie with the disks: they go where those go, and are removed with them."""
     if request.spec.get("firmware") != "uefi" or not request.disks:
         return None
-    return f"{posixpath.dirname(request.disks[0].path)}/{NVRAM_NAME}"
+    return f"{posixpath.dirname(request.disks[0].path)}/{VARIABLES}"
 
 
 def _check(request: DomainRequest) -> None:

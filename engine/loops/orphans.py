@@ -25,6 +25,7 @@ from engine.reconcilers import Context
 from engine.reconcilers.disk_places import DiskSite, prove_storage
 from engine.reconcilers.orphan import OWNERS
 from engine.storage.media_paths import place_media
+from engine.storage.paths import VARIABLES
 from engine.storage.stray import list_files
 from engine.supervisor import Beat
 from engine.unit import Unit
@@ -129,7 +130,7 @@ class Orphans:
                 "modified_at": one.modified_at,
                 "backing": self._backing_of(site, path),
                 "ours": True,
-                "message": "A disk of a desktop or template that is not there any more.",
+                "message": f"{_what(path)} of a desktop or template that is not there any more.",
             }
             for path, one in files.items()
             if one.domain_id in unknown
@@ -225,6 +226,10 @@ class Orphans:
         door.drop_records(self._c.database, gone)
         if new or gone:
             log.info("orphans", new=len(new), gone=len(gone), listed=len(found))
+
+
+def _what(path: str) -> str:
+    return "UEFI's variables" if path.endswith(f"/{VARIABLES}") else "A disk"
 
 
 def _place_of(row: Mapping[str, Any]) -> str:

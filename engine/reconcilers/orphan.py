@@ -25,7 +25,7 @@ from engine.reconcilers import Context, Outcome
 from engine.reconcilers.disk_places import DiskSite, prove_storage
 from engine.reconcilers.domain_facts import Elsewhere
 from engine.storage.media_paths import EXTENSIONS, MediaPlace, place_media
-from engine.storage.paths import DiskPlace, split_disk_path
+from engine.storage.paths import DiskPlace, split_disk_path, split_variables_path
 from engine.storage.stray import find_users
 from engine.workqueue import Key
 
@@ -66,7 +66,8 @@ class OrphanReconciler:
         if row.get("kind") == "domain":
             self._remove_domain(row, lane)
         elif row.get("kind") == "file":
-            self._remove_file(split_disk_path(str(row.get("path"))), lane)
+            path = str(row.get("path"))
+            self._remove_file(split_variables_path(path) or split_disk_path(path), lane)
         elif row.get("kind") == "media":
             pool_path, _, media_id = str(row.get("path")).rpartition("/")
             self._remove_medium(place_media(pool_path, media_id), lane)
@@ -163,12 +164,13 @@ class OrphanReconciler:
                 "Delete those first.",
                 step="look",
             )
-        self._require_closed({place.path})
+        self._require_closed({place.path}, place.domain_id)
 
-    def _require_closed(self, files: set[str]) -> None:
+    def _require_closed(self, files: set[str], domain_id: str | None = None) -> None:
+        """Open in no domain, nor of this one: what lies beside its disks is not in its list."""
         for unit in self._c.units.all():
             for seen in unit.listed():
-                if files & {*seen.disks, *seen.drives}:
+                if seen.uuid == domain_id or files & {*seen.disks, *seen.drives}:
                     raise Terminal(
                         Reason.IN_USE,
                         f"A domain on {unit.id} has it open: {seen.uuid}.",

@@ -3,9 +3,9 @@
 One record in the ledger (table `disks`, id `making/<desktop>`) says that it is being done; while it
 is there the desktop is neither started nor deleted. Its `state` is the one point of no return:
 
-    preparing   the template's files are second names (or copies) of the desktop's, overlays wait
-                beside the desktop's disks; the desktop itself is as it was. Found by another
-                engine, or after a failure, everything is taken back.
+    preparing   the template's files are second names (or copies) of the desktop's, UEFI's
+                variables are copied, overlays wait beside the desktop's disks; the desktop itself
+                is as it was. Found by another engine, or after a failure, everything is taken back.
     committed   the overlays take the disks' places. Found by another engine it is finished.
 
 Each step may be cut anywhere and done again. `Ledger` and the files are handed in, so that the
@@ -85,6 +85,9 @@ class TemplateSteps:
                 self._copy(disk, done / total, disk["bytes"] / total, show)
             done += disk["bytes"]
             disks.append({**disk, "copied": copied})
+        show("variables", None)
+        self._ledger.check()
+        self._files.copy_variables(disks[0]["source"], disks[0]["path"])
         for disk in disks:
             show("overlay", None)
             self._ledger.check()

@@ -21,6 +21,8 @@ from db.states import Kind, Reason
 from engine.errors import Terminal
 
 MARKER_NAME = ".isard-storage.json"
+VARIABLES = "nvram.fd"
+"""UEFI's, beside the first disk; removed by engine.storage.programs with the last one."""
 SUFFIX = ".qcow2"
 
 USES = ("bases", "templates", "groups", "media")
@@ -96,6 +98,16 @@ def split_disk_path(path: str) -> DiskPlace:
     if not name.endswith(SUFFIX):
         raise _invalid(f"{path!r} is not the path of a disk")
     return place_disk(pool_path, domain_id, name.removesuffix(SUFFIX))
+
+
+def split_variables_path(path: str) -> DiskPlace | None:
+    """Where UEFI's variables lie without a disk beside them: the place of a disk that never is
+    there, which is deleted with all that is in the folder of a domain without disks. None for the
+    path of anything else.
+    """
+    folder, _, name = path.rpartition("/")
+    pool_path, _, domain_id = folder.rpartition("/")
+    return place_disk(pool_path, domain_id, "nvram") if name == VARIABLES else None
 
 
 def check_disk_path(path: str, domain_id: str, pool_paths: Collection[str]) -> DiskPlace:

@@ -52,7 +52,7 @@ MAKE = (
 lock=$1 new=$2 backing=$3 grow=$4 need=$5 answer=$6; shift 6
 umask 077
 give_up() {
-  rm -f -- "$new"
+  rm -f -- "$new" "$folder/.nvram.part"
   rmdir -- "$folder" 2>/dev/null
   [ -e "$final" ] || rm -f -- "$lock"
   exit "$1"
@@ -68,6 +68,11 @@ if [ ! -e "$final" ] && [ ! -h "$final" ]; then
   "$@" || give_up "$?"
   [ -z "$grow" ] || qemu-img resize -q -f qcow2 "$new" "$grow" || give_up "$?"
   sync -- "$new" || give_up "$?"
+  below=${backing%/*}/nvram.fd part=$folder/.nvram.part
+  if [ -n "$backing" ] && [ -f "$below" ] && [ ! -h "$below" ] && [ ! -e "$folder/nvram.fd" ]; then
+    cp -- "$below" "$part" && sync -- "$part" && mv -fT -- "$part" "$folder/nvram.fd" ||
+      give_up "$?"
+  fi
   ln -T -- "$new" "$final" 2>/dev/null || [ -f "$final" ] || give_up "$?"
   rm -f -- "$new"
   sync -- "$folder"
@@ -78,14 +83,16 @@ exec qemu-img info -f qcow2 -U --output=json -- "$final"
 )
 """… LOCK NEW BACKING-OR-EMPTY GROW-TO-OR-EMPTY BYTES-NEEDED-OR-EMPTY ANSWER MAKE-COMMAND…
 
-Answers with what qemu-img says of the file, or with its first ANSWER bytes. A hundred desktops are
-made by this at once, so what the shell can do itself starts no program."""
+Answers with what qemu-img says of the file, or with its first ANSWER bytes. Where UEFI's variables
+lie beside BACKING the new disk begins with a copy of them, unless it has some. A hundred
+desktops are made by this at once, so what the shell can do itself starts no program."""
 
 DELETE = (
     PLACE
     + """
 lock=$1
 rm -f -- "$folder/.$disk".*.part "$folder/.$disk.unpacked" "$folder/.$disk.next"
+rm -f -- "$folder/.nvram.part"
 if [ -e "$final" ] || [ -h "$final" ]; then
   if answer=$(qemu-img info -f qcow2 -- "$final" 2>&1); then :; else
     case $answer in *lock*) printf '%s\\n' "$answer" >&2; exit 86 ;; esac

@@ -15,7 +15,13 @@ from datetime import UTC, datetime
 from engine.errors import CommandFailed, Terminal
 from engine.hypervisor.ssh import SshSession
 from engine.storage.faults import explain
-from engine.storage.paths import SUFFIX, DiskPlace, check_pool_path, split_disk_path
+from engine.storage.paths import (
+    SUFFIX,
+    DiskPlace,
+    check_pool_path,
+    split_disk_path,
+    split_variables_path,
+)
 from engine.storage.programs import CREATED_WITH
 
 HEAD_BYTES = 65536
@@ -23,7 +29,8 @@ HEAD_BYTES = 65536
 
 LIST = """
 [ -f "$1/.isard-storage.json" ] || exit 81
-exec find "$1" -mindepth 2 -maxdepth 2 -type f -name '*.qcow2' -printf '%s %T@ %P\\0'
+exec find "$1" -mindepth 2 -maxdepth 2 -type f \\( -name '*.qcow2' -o -name nvram.fd \\) \\
+  -printf '%s %T@ %P\\0'
 """
 """POOL-PATH"""
 
@@ -52,19 +59,23 @@ class StrayFile:
 
 
 def list_files(ssh: SshSession, pool_path: str) -> list[StrayFile]:
-    """All files in the pool's path that have the shape of our disks. Raises WrongStorage."""
+    """All files in the pool's path that have the shape of our disks, and UEFI's variables where no
+    disk is beside them. Raises WrongStorage.
+    """
     check_pool_path(pool_path)
-    found = []
+    found: list[StrayFile] = []
     for entry in _run(ssh, [LIST, pool_path], pool_path, f"find {pool_path}").split("\0"):
         size, _, rest = entry.partition(" ")
         modified, _, name = rest.partition(" ")
         try:
-            place = split_disk_path(f"{pool_path}/{name}")
+            path = f"{pool_path}/{name}"
+            place = split_variables_path(path) or split_disk_path(path)
             at = datetime.fromtimestamp(float(modified), UTC)
-            found.append(StrayFile(place.path, place.domain_id, int(size), at))
+            found.append(StrayFile(path, place.domain_id, int(size), at))
         except (Terminal, ValueError, OverflowError):
             continue  # another shape: not ours to speak of
-    return found
+    with_disks = {one.domain_id for one in found if one.path.endswith(SUFFIX)}
+    return [one for one in found if one.path.endswith(SUFFIX) or one.domain_id not in with_disks]
 
 
 def find_users(ssh: SshSession, place: DiskPlace, pool_paths: Sequence[str]) -> list[str]:

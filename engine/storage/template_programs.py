@@ -53,6 +53,22 @@ sync -- "$folder"
 )
 """In the template's place: LOCK SOURCE"""
 
+COPY_VARIABLES = (
+    PLACE
+    + """
+variables=${2%/*}/nvram.fd part=$folder/.nvram.part
+[ ! -h "$variables" ] || exit 83
+if [ -f "$variables" ]; then
+  umask 077
+  cp -- "$variables" "$part" && sync -- "$part" || { status=$?; rm -f -- "$part"; exit "$status"; }
+  mv -fT -- "$part" "$folder/nvram.fd" || exit
+  sync -- "$folder"
+fi
+"""
+)
+"""In the template's place, before the point of no return: LOCK SOURCE. A copy, as QEMU writes the
+desktop's own in place."""
+
 LAY_OVER = (
     PLACE
     + """
@@ -97,7 +113,8 @@ DROP = (
     PLACE
     + """
 lock=$1
-rm -f -- "$folder/.$disk".*.part "$final"
+rm -f -- "$folder/.$disk".*.part "$folder/.nvram.part" "$final"
+[ -n "$(find "$folder" -name '*.qcow2' -print -quit 2>/dev/null)" ] || rm -f -- "$folder/nvram.fd"
 rmdir -- "$folder" 2>/dev/null
 sync -- "$pool"
 rm -f -- "$lock"

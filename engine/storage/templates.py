@@ -108,6 +108,19 @@ class TemplateFiles:
     ) -> None:
         self._disks.copy_layer(path, source, backing, on_progress)
 
+    def copy_variables(self, source: str, path: str) -> None:
+        """UEFI's variables lie beside a desktop's first disk, if it has any: boot entries and keys.
+        The template gets a copy of its own, as do those made from it.
+        """
+        split_disk_path(source)
+        self._disks.run_in(
+            split_disk_path(path),
+            programs.COPY_VARIABLES,
+            source,
+            step="variables",
+            label=f"cp {source.rpartition('/')[0]}/nvram.fd",
+        )
+
     def lay_over(self, path: str, template: str) -> None:
         """Make the overlay that will take the place of the desktop's disk, beside it."""
         place = split_disk_path(path)

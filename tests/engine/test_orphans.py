@@ -168,6 +168,23 @@ def test_a_disk_that_another_is_built_upon_stays(left: Left) -> None:
     world.wait_until(lambda: not disk.exists(), "nobody is built upon it any more")
 
 
+def test_uefis_variables_without_a_disk_are_found_and_removed(left: Left) -> None:
+    world = left.world
+    beside = left.running_disk.parent.parent / str(uuid.uuid4())
+    beside.mkdir(mode=0o711)
+    (beside / "nvram.fd").write_bytes(b"boot entries")
+    kept = world.disk_of(world.template).parent / "nvram.fd"
+    kept.write_bytes(b"a template's")
+    found = wait_listed(world, str(beside / "nvram.fd"))
+    assert (found["kind"], found["domain"], found["backing"]) == ("file", beside.name, None)
+    assert found["message"].startswith("UEFI's variables")
+    assert orphan(world, str(kept)) is None
+    wish_gone(world, found["id"])
+    world.wait_until(lambda: orphan(world, found["id"]) is None, "they are removed")
+    assert not beside.exists()
+    assert kept.exists()
+
+
 def test_a_row_that_lies_reaches_no_file_outside_and_nobodys_disk(left: Left) -> None:
     world = left.world
     owned = world.add_desktop(world.template)

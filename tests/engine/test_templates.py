@@ -99,6 +99,44 @@ def test_all_disks_of_a_desktop_become_the_templates(world: World) -> None:
     assert [disk["backing"] for disk in world.observed(derived)["disks"]] == list(made.values())
 
 
+def test_uefis_variables_go_with_the_template_and_into_what_is_made_of_it(world: World) -> None:
+    uefi = {"memory_mib": 64, "firmware": "uefi", "disks": TWO_DISKS}
+    desktop = world.add_desktop(world.template, spec=uefi)
+    world.wish(desktop, "started")
+    world.wait_for(desktop, "started")
+    world.wish(desktop, "stopped", force=True)
+    world.wait_for(desktop, "stopped")
+    before = variables_of(world, desktop).read_bytes()
+    template = make_template(world, desktop, spec=uefi)
+    assert variables_of(world, template).read_bytes() == before
+    assert variables_of(world, template).stat().st_mode & 0o777 == 0o600
+    assert not variables_of(world, template).samefile(variables_of(world, desktop))
+
+    derived = world.add_desktop(template, spec=uefi)
+    own = variables_of(world, derived)
+    assert own.read_bytes() == before
+    file = own.stat().st_ino
+    world.wish(derived, "started")
+    world.wait_for(derived, "started")
+    assert own.stat().st_ino == file, "it runs with the copy"
+    world.wish(derived, "stopped", force=True)
+    world.wait_for(derived, "stopped")
+    assert variables_of(world, template).read_bytes() == before
+
+    # One that has other hardware by now is made like any other, and all of it goes again.
+    plain = world.add_desktop(template)
+    folders = [world.disk_of(one).parent for one in (plain, derived, desktop, template)]
+    for one in (plain, derived, desktop, template):
+        world.wish(one, "deleted")
+    for one in (plain, derived, desktop, template):
+        world.wait_gone(one)
+    assert [folder for folder in folders if folder.exists()] == []
+
+
+def variables_of(world: World, domain: str) -> Path:
+    return world.disk_of(domain).parent / "nvram.fd"
+
+
 def test_a_base_is_made_of_a_desktop_likewise(world: World) -> None:
     desktop = world.add_desktop(world.template)
     base = make_template(world, desktop, kind="base")

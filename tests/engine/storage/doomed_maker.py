@@ -49,7 +49,8 @@ def stop_before(name: str) -> Callable[..., Any]:
     return method
 
 
-for changing in ("link", "copy", "lay_over", "switch", "drop", "drop_overlay"):
+CHANGING = ("link", "copy", "copy_variables", "lay_over", "switch", "drop", "drop_overlay")
+for changing in CHANGING:
     setattr(SlowFiles, changing, stop_before(changing))
 
 

@@ -31,13 +31,21 @@ from tests.engine.storage import doomed_maker
 from tests.lab import LabHost
 
 ROOT = Path(__file__).resolve().parents[3]
-STEPS_OF_ONE = ["ledger", "link", "lay_over", "ledger", "lay_over", "switch", "ledger"]
+STEPS_OF_ONE = [
+    *("ledger", "link", "copy_variables", "lay_over", "ledger"),
+    *("lay_over", "switch", "ledger"),
+]
 STEPS_OF_TWO = [
-    *("ledger", "link", "link", "lay_over", "lay_over", "ledger"),
+    *("ledger", "link", "link", "copy_variables", "lay_over", "lay_over", "ledger"),
     *("lay_over", "switch", "lay_over", "switch", "ledger"),
 ]
-NO_RETURN = {1: 4, 2: 6}
+NO_RETURN = {1: 5, 2: 7}
 """By the number of disks: how many steps until the desktop's fate is sealed."""
+VARIABLES = b"boot entries and keys"
+
+
+def variables_beside(disk: str) -> bytes:
+    return (Path(disk).parent / "nvram.fd").read_bytes()
 
 
 class Maker:
@@ -114,6 +122,7 @@ class Case:
                     {**record, "id": f"{desktop}/disk{at}", "backing": base, "epoch": 1}
                 )
             )
+        Path(pool, desktop, "nvram.fd").write_bytes(VARIABLES)
         ids = {"id": making_id(desktop), "desktop": desktop, "template": template}
         return {**ids, "pool": "default", "disks": disks}
 
@@ -133,6 +142,7 @@ class Case:
             assert facts.backing == disk["backing"]
             assert Path(disk["source"]).stat().st_nlink == 1
         assert not Path(record["disks"][0]["path"]).parent.exists()
+        assert variables_beside(record["disks"][0]["source"]) == VARIABLES
         assert self.ledger(record["template"]) == []
         assert {row["backing"] for row in self.ledger(record["desktop"])} == {
             disk["backing"] for disk in record["disks"]
@@ -145,6 +155,8 @@ class Case:
             assert below is not None
             assert (own.backing, below.backing) == (disk["path"], disk["backing"])
             self.host.exec(["qemu-img", "check", "-q", disk["source"]])
+            assert variables_beside(disk["source"]) == VARIABLES
+            assert variables_beside(disk["path"]) == VARIABLES
         assert [(row["state"], row["backing"]) for row in self.ledger(record["template"])] == [
             ("made", disk["backing"]) for disk in record["disks"]
         ]
@@ -156,7 +168,7 @@ class Case:
         assert self.making(record) is None
         for key in ("desktop", "template"):
             folder = Path(record["disks"][0]["source"]).parents[1] / record[key]
-            names = {f"{disk['id']}.qcow2" for disk in record["disks"]}
+            names = {"nvram.fd", *(f"{disk['id']}.qcow2" for disk in record["disks"])}
             if folder.exists():
                 assert {entry.name for entry in folder.iterdir()} == names
 
