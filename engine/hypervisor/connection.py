@@ -11,10 +11,8 @@ must only hand on.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from xml.etree import ElementTree
@@ -29,9 +27,11 @@ from engine.hypervisor.capabilities import read_info
 from engine.hypervisor.deadline import CallSlots, LateCall
 from engine.hypervisor.events import DomainEvent
 from engine.hypervisor.host import HostAddress
+from engine.hypervisor.link import ONE_CALL_AT_A_TIME, Link
 from engine.hypervisor.login import check_key, read_offered_host_key
+from engine.hypervisor.lookup import find_domain, receive_picture, see_domain
 from engine.hypervisor.picture import to_png
-from engine.hypervisor.seen import DRIVES, SeenDomain, file_in, read_domain
+from engine.hypervisor.seen import DRIVES, SeenDomain, file_in
 from engine.hypervisor.ssh_program import SshProgram
 from engine.hypervisor.stats import HostStats, read_stats
 from engine.settings import EngineSettings
@@ -40,46 +40,7 @@ log = get_logger(__name__)
 
 T = TypeVar("T")
 
-ONE_CALL_AT_A_TIME = libvirt.getVersion() < 10_004_000
-"""Before 10.4 libvirt's client library writes into the stack of a call that has returned, where a
-second call or its own keepalive message came in between (CVE-2024-4418): now and then the whole
-engine ends. So with such a library each connection has one call at a time, and a dead link is
-noticed by ssh (ssh_program.py) as fast as libvirt would.
-"""
 LIBVIRT_CLOSE_REASONS = {0: "error", 1: "end of file", 2: "keepalive timeout", 3: "closed"}
-DISPOSE_TIMEOUT_S = 5.0
-
-_kept: list[_Link] = []
-"""Connections with a call that nothing ended: closing one would take its memory from under it."""
-
-
-@dataclass
-class _Link:
-    """One open libvirt connection. `ended` is set once, by whoever ends it."""
-
-    connection: Any
-    program: SshProgram
-    callbacks: list[int] = field(default_factory=list)
-    ended: bool = False
-    _calls: int = 0
-    _free: threading.Condition = field(default_factory=threading.Condition)
-
-    def use(self, function: Callable[[Any], T]) -> T:
-        """Counted, because libvirt frees a connection under the calls that still wait in it."""
-        with self._free:
-            if self.ended:
-                raise libvirt.libvirtError("the connection has ended")
-            self._calls += 1
-        try:
-            return function(self.connection)
-        finally:
-            with self._free:
-                self._calls -= 1
-                self._free.notify_all()
-
-    def wait_unused(self, timeout_s: float) -> bool:
-        with self._free:
-            return self._free.wait_for(lambda: self._calls == 0, timeout_s)
 
 
 class HostConnection:
@@ -102,7 +63,7 @@ class HostConnection:
         slots = 1 if ONE_CALL_AT_A_TIME else settings.call_slots
         self._slots = CallSlots(address.id, slots)
         self._lock = threading.Lock()
-        self._link: _Link | None = None
+        self._link: Link | None = None
 
     @property
     def alive(self) -> bool:
@@ -131,7 +92,7 @@ class HostConnection:
             if self._link is None and not link.ended:
                 self._link = link
                 return
-        self._dispose(link)
+        link.dispose()
         if link.ended:
             raise self._lost(f"The connection to {self.address} broke as soon as it was made.")
 
@@ -142,13 +103,13 @@ class HostConnection:
             if link is not None:
                 link.ended = True
         if link is not None:
-            self._dispose(link)
+            link.dispose()
 
     def list_domains(self) -> list[SeenDomain]:
         """Every domain on the host, whoever's: `installation` says whose."""
 
         def read(connection: Any) -> list[SeenDomain]:
-            found = (_see(domain) for domain in connection.listAllDomains(0))
+            found = (see_domain(domain) for domain in connection.listAllDomains(0))
             return [seen for seen in found if seen is not None]
 
         return self._call("list", read)
@@ -157,8 +118,8 @@ class HostConnection:
         """This domain as it is there now, or None."""
 
         def read(connection: Any) -> SeenDomain | None:
-            domain = _find(connection, uuid)
-            return _see(domain) if domain is not None else None
+            domain = find_domain(connection, uuid)
+            return see_domain(domain) if domain is not None else None
 
         return self._call("look", read)
 
@@ -172,13 +133,13 @@ class HostConnection:
 
         def start(connection: Any) -> SeenDomain:
             try:
-                seen = _see(connection.createXML(xml, 0))
+                seen = see_domain(connection.createXML(xml, 0))
             except libvirt.libvirtError as error:
                 if faults.is_connection_lost(error):
                     raise
                 # It may run already: a create that was cut short, or came twice.
-                domain = _find(connection, uuid)
-                running = _see(domain) if domain is not None else None
+                domain = find_domain(connection, uuid)
+                running = see_domain(domain) if domain is not None else None
                 if running is None or not running.is_active:
                     raise
                 return self._require_ours(running)
@@ -267,14 +228,14 @@ class HostConnection:
         """Its first screen as PNG. Raises Transient(NotRunning) where it does not run."""
 
         def take(connection: Any) -> bytes:
-            domain = _find(connection, uuid)
-            seen = _see(domain) if domain is not None else None
+            domain = find_domain(connection, uuid)
+            seen = see_domain(domain) if domain is not None else None
             if seen is None or not seen.is_active:
                 raise Transient(
                     "NotRunning", "A desktop that does not run has no screen.", step="screenshot"
                 )
             self._require_ours(seen)
-            return to_png(_receive(connection, domain))
+            return to_png(receive_picture(connection, domain))
 
         return self._call("screenshot", take)
 
@@ -294,8 +255,8 @@ class HostConnection:
         """`action` on the domain if it is active; one that is gone, or just goes, is no error."""
 
         def perform(connection: Any) -> None:
-            domain = _find(connection, uuid)
-            seen = _see(domain) if domain is not None else None
+            domain = find_domain(connection, uuid)
+            seen = see_domain(domain) if domain is not None else None
             if seen is None or not seen.is_active:
                 return
             self._require_ours(seen)
@@ -329,11 +290,9 @@ class HostConnection:
                 raise self._lost(
                     f"The connection to {self.address} was lost: {error}.", step
                 ) from error
-            raise faults.explain(
-                error, str(self.address), step, meanings, _FAILURES[step], _SENTENCES[step]
-            ) from error
+            raise faults.explain_step(error, str(self.address), step, meanings) from error
 
-    def _connect(self, program: SshProgram) -> _Link:
+    def _connect(self, program: SshProgram) -> Link:
         """Runs in a call slot."""
         try:
             connection = libvirt.open(program.uri)
@@ -341,7 +300,7 @@ class HostConnection:
             program.end()
             program.forget()
             raise
-        link = _Link(connection, program)
+        link = Link(self.address.id, connection, program)
         try:
             if not ONE_CALL_AT_A_TIME:
                 connection.setKeepAlive(
@@ -355,15 +314,15 @@ class HostConnection:
                 link.callbacks.append(connection.domainEventRegisterAny(None, kind, callback, link))
         except libvirt.libvirtError:
             link.ended = True
-            self._dispose(link)
+            link.dispose()
             raise
         if program.ended:  # too late: nobody waits for it any more
             link.ended = True
-            self._dispose(link)
+            link.dispose()
         return link
 
     def _lifecycle(
-        self, _connection: Any, domain: Any, event: int, detail: int, link: _Link
+        self, _connection: Any, domain: Any, event: int, detail: int, link: Link
     ) -> None:
         if not link.ended:
             self._on_event(
@@ -379,16 +338,16 @@ class HostConnection:
         remote: dict[str, Any],
         _scheme: str,
         _subject: object,
-        link: _Link,
+        link: Link,
     ) -> None:
         event = events.describe_viewer(self.address.id, domain.UUIDString(), phase, remote)
         if event is not None and not link.ended:
             self._on_event(event)
 
-    def _closed_by_libvirt(self, _connection: Any, reason: int, link: _Link) -> None:
+    def _closed_by_libvirt(self, _connection: Any, reason: int, link: Link) -> None:
         self._lose(link, LIBVIRT_CLOSE_REASONS.get(reason, f"reason {reason}"))
 
-    def _lose(self, link: _Link, why: str) -> None:
+    def _lose(self, link: Link, why: str) -> None:
         """Once per link, whoever notices first."""
         with self._lock:
             if link.ended:
@@ -400,36 +359,11 @@ class HostConnection:
         link.program.end()
         # Never on the noticing thread: it may be libvirt's own, which the closing needs.
         threading.Thread(
-            target=self._dispose, args=(link,), name=f"dispose-{self.address.id}", daemon=True
+            target=link.dispose, name=f"dispose-{self.address.id}", daemon=True
         ).start()
         if mine:
             log.warning("hypervisor_lost", hypervisor=self.address.id, why=why)
             self._on_close(why)
-
-    def _dispose(self, link: _Link) -> None:
-        """Closes politely where the host still listens; then the process is ended anyway. Never
-        while a call is under way: ending the process makes those return.
-        """
-        if not link.wait_unused(0.0):
-            link.program.end()
-        if not link.wait_unused(DISPOSE_TIMEOUT_S):
-            log.error("hypervisor_connection_kept", hypervisor=self.address.id)
-            _kept.append(link)
-            return
-
-        def say_goodbye() -> None:
-            with contextlib.suppress(libvirt.libvirtError):
-                link.connection.unregisterCloseCallback()
-            for callback in link.callbacks:
-                with contextlib.suppress(libvirt.libvirtError):
-                    link.connection.domainEventDeregisterAny(callback)
-            with contextlib.suppress(libvirt.libvirtError):
-                link.connection.close()
-
-        with contextlib.suppress(LateCall):
-            CallSlots(f"dispose-{self.address.id}", 1).call(DISPOSE_TIMEOUT_S, say_goodbye)
-        link.program.end()
-        link.program.forget()
 
     def _require_ours(self, seen: SeenDomain) -> SeenDomain:
         if seen.installation != self._installation:
@@ -468,68 +402,3 @@ class HostConnection:
 
     def _lost(self, message: str, step: str = "libvirt") -> HostLost:
         return HostLost(Reason.HOST_UNREACHABLE, message, step=step)
-
-
-_SENTENCES = {
-    "list": "The domains could not be listed",
-    "look": "The domain could not be looked at",
-    "create": "The desktop could not be started",
-    "shutdown": "The guest could not be asked to shut down",
-    "destroy": "The desktop could not be powered off",
-    "suspend": "The desktop could not be paused",
-    "resume": "The desktop could not be resumed",
-    "console_password": "The console's password could not be changed",
-    "media": "What is in its drives could not be changed",
-    "screenshot": "The screen could not be read",
-    "stats": "The host's numbers could not be read",
-    "info": "The host's properties could not be read",
-    "networks": "The host's networks could not be read",
-    "network": "The desktop's network could not be made",
-}
-
-_FAILURES: dict[str, Reason] = {
-    **dict.fromkeys(_SENTENCES, Reason.HOST_UNREACHABLE),
-    "create": Reason.START_FAILED,
-    "media": Reason.MEDIA_FAILED,
-    "network": Reason.START_FAILED,
-    "resume": Reason.START_FAILED,
-    "shutdown": Reason.STOP_FAILED,
-    "destroy": Reason.STOP_FAILED,
-    "suspend": Reason.STOP_FAILED,
-}
-
-
-def _find(connection: Any, uuid: str) -> Any | None:
-    try:
-        return connection.lookupByUUIDString(uuid)
-    except libvirt.libvirtError as error:
-        if faults.is_no_domain(error):
-            return None
-        raise
-
-
-def _see(domain: Any) -> SeenDomain | None:
-    """None when it went between finding and looking."""
-    try:
-        state, _reason = domain.state()
-        return read_domain(domain.XMLDesc(0), state)
-    except libvirt.libvirtError as error:
-        if faults.is_no_domain(error):
-            return None
-        raise
-
-
-def _receive(connection: Any, domain: Any) -> bytes:
-    """The picture a domain sends through a stream."""
-    stream = connection.newStream(0)
-    try:
-        domain.screenshot(stream, 0)
-        chunks = []
-        while chunk := stream.recv(256 * 1024):
-            chunks.append(chunk)
-        stream.finish()
-    except libvirt.libvirtError:
-        with contextlib.suppress(libvirt.libvirtError):
-            stream.abort()
-        raise
-    return b"".join(chunks)

@@ -184,3 +184,39 @@ def explain(
             message = meaning.message.format(host=host)
             return meaning.kind(meaning.reason, message, step=step, answer=text)
     return kind(otherwise, f"{sentence}: {text}", step=step, answer=text)
+
+
+def explain_step(error: Any, host: str, step: str, meanings: tuple[Meaning, ...]) -> EngineError:
+    """For a call on a connection that is there."""
+    return explain(error, host, step, meanings, REASONS[step], SENTENCES[step])
+
+
+SENTENCES = {
+    "list": "The domains could not be listed",
+    "look": "The domain could not be looked at",
+    "create": "The desktop could not be started",
+    "shutdown": "The guest could not be asked to shut down",
+    "destroy": "The desktop could not be powered off",
+    "suspend": "The desktop could not be paused",
+    "resume": "The desktop could not be resumed",
+    "console_password": "The console's password could not be changed",
+    "media": "What is in its drives could not be changed",
+    "screenshot": "The screen could not be read",
+    "stats": "The host's numbers could not be read",
+    "info": "The host's properties could not be read",
+    "networks": "The host's networks could not be read",
+    "network": "The desktop's network could not be made",
+}
+"""Step -> what could not be done."""
+
+REASONS: dict[str, Reason] = {
+    **dict.fromkeys(SENTENCES, Reason.HOST_UNREACHABLE),
+    "create": Reason.START_FAILED,
+    "media": Reason.MEDIA_FAILED,
+    "network": Reason.START_FAILED,
+    "resume": Reason.START_FAILED,
+    "shutdown": Reason.STOP_FAILED,
+    "destroy": Reason.STOP_FAILED,
+    "suspend": Reason.STOP_FAILED,
+}
+"""Step -> the reason, where the answer has no meaning of its own."""
