@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response
 from webapp.auth.guards import current_user, login_required
 from webapp.services import deliveries, media, sources, uploads
 from webapp.views.pages import blueprint
+from webapp.views.people import sharing_choices
 
 
 @blueprint.get("/media", endpoint="media")
@@ -16,7 +17,7 @@ def show_media() -> str:
     media.require_adding(current_user)
     allowed = sources.read_allowed(current_user)["allow"] if current_user.is_admin else []
     listed = media.list_media(current_user)
-    return render_template("media.html", media=listed, sources=allowed)
+    return render_template("media.html", media=listed, sources=allowed, people=sharing_choices())
 
 
 @blueprint.get("/uploads/<media_id>")

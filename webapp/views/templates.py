@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flask import render_template, request
 
-from db import queries
 from webapp.auth.guards import current_user, login_required
 from webapp.auth.permissions import can_make_templates, has_rank
 from webapp.errors import Problem
-from webapp.extensions import database
 from webapp.services import desktops, template_tree, templates
-from webapp.tidy import as_text
 from webapp.views.pages import blueprint
-from webapp.views.words import ROLE_NAMES
+from webapp.views.people import sharing_choices
 
 
 @blueprint.get("/templates", endpoint="templates")
@@ -45,7 +40,8 @@ def show_template(template_id: str) -> str:
         "template.html",
         template=found,
         tree=template_tree.get_tree(current_user, template_id) if is_mine else None,
-        **_people(),
+        people=sharing_choices(),
+        may_make_for_others=has_rank(current_user, "manager"),
         active="pages.templates",
     )
 
@@ -55,22 +51,6 @@ def show_template(template_id: str) -> str:
 def show_template_tree(template_id: str) -> str:
     tree = template_tree.get_tree(current_user, template_id)
     return render_template("parts/template_tree.html", tree=tree)
-
-
-def _people() -> dict[str, Any]:
-    """With whom it can be shared, and for whom desktops can be made, as (id, name)."""
-    return {
-        "may_make_for_others": has_rank(current_user, "manager"),
-        "roles": list(ROLE_NAMES.items()),
-        "groups": _named("groups"),
-        "categories": _named("categories"),
-    }
-
-
-def _named(table: str) -> list[tuple[str, str]]:
-    rows = queries.list_rows(database(), table)
-    named = [(str(row["id"]), as_text(row.get("name")) or str(row["id"])) for row in rows]
-    return sorted(named, key=lambda item: item[1].casefold())
 
 
 def _require_maker() -> None:

@@ -94,7 +94,7 @@ def test_one_is_added_by_its_address(site: Site) -> None:
     page.get_by_role("button", name="Add it").click()
     expect(page.locator("#add-sha256-error")).not_to_be_empty()
     page.get_by_label("SHA-256").fill("a" * 64)
-    page.get_by_role("checkbox", name="Share it with everybody").check()
+    page.get_by_role("radio", name="Everybody").check()
     page.get_by_role("button", name="Add it").click()
     found = card(page, "debian 12-netinst")
     expect(found).to_contain_text("Waiting")

@@ -8,6 +8,7 @@ import { fill, makeFromTemplate } from "../bind.js";
 import { FieldProblem, ask, onSubmit, readField } from "../dialog.js";
 import { connectLive } from "../live.js";
 import { followFiles } from "../save-file.js";
+import { allowedOf, fillSharing, followSharing } from "../sharing.js";
 import { toast, toastProblem } from "../toast.js";
 import { upload } from "../upload.js";
 import { say, words } from "../words.js";
@@ -194,7 +195,7 @@ function readSource(form) {
   return { upload: true, size: file.size, file: file.name.slice(0, 200).replace(/[<>/\\]/g, " "), ...known };
 }
 
-const sharing = (form) => ({ roles: form.elements.shared.checked ? [] : false });
+followSharing(addForm);
 
 onSubmit(add, async (form) => {
   const source = readSource(form);
@@ -204,7 +205,7 @@ onSubmit(add, async (form) => {
     kind: form.elements.kind.value,
     description: readField(form, "description"),
     source,
-    allowed: sharing(form),
+    allowed: allowedOf(form),
   });
   change(made);
   form.reset();
@@ -215,22 +216,27 @@ onSubmit(add, async (form) => {
 
 const edit = document.getElementById("edit");
 let edited = null;
+let sharedBefore = "";
+followSharing(edit.querySelector("form"));
 
 function openEdit(payload) {
   edited = payload;
-  const { elements } = edit.querySelector("form");
+  const form = edit.querySelector("form");
+  const { elements } = form;
   elements.name.value = payload.name;
   elements.description.value = payload.description;
-  elements.shared.checked = payload.shared;
+  fillSharing(form, payload.allowed);
+  sharedBefore = JSON.stringify(allowedOf(form));
   edit.showModal();
   elements.name.select();
 }
 
 onSubmit(edit, async (form) => {
   const fields = { name: readField(form, "name", true), description: readField(form, "description") };
-  // Sharing with some, done elsewhere, is kept unless the switch was moved.
-  const allowed = form.elements.shared.checked === edited.shared ? {} : { allowed: sharing(form) };
-  change(await call("PATCH", pathOf(edited.id), { ...fields, ...allowed }));
+  // What a script has shared otherwise meanwhile is kept, unless it was changed here.
+  const allowed = allowedOf(form);
+  const changes = JSON.stringify(allowed) === sharedBefore ? fields : { ...fields, allowed };
+  change(await call("PATCH", pathOf(edited.id), changes));
   toast("good", say("saved"));
 });
 

@@ -7,6 +7,7 @@ import { call } from "../api.js";
 import { fill, localiseTimes } from "../bind.js";
 import { FieldProblem, onSubmit, readField } from "../dialog.js";
 import { connectLive } from "../live.js";
+import { allowedOf, fillSharing, followSharing } from "../sharing.js";
 import { toast, toastProblem } from "../toast.js";
 import { say, words } from "../words.js";
 
@@ -134,22 +135,10 @@ onSubmit(bulk, async (form) => {
 
 // Sharing
 
-const namesOf = (form, key) => [...form.querySelectorAll(`input[name="${key}"]:checked`)].map((box) => box.value);
-
-function allowedOf(form) {
-  const who = form.elements.who.value;
-  if (who === "me") return {};
-  if (who === "all") return { roles: [] };
-  const users = form.elements.users.value.split(/[\s,;]+/).filter(Boolean);
-  const chosen = { users };
-  for (const key of ["groups", "categories", "roles"]) chosen[key] = namesOf(form, key);
-  // An empty list would mean everybody.
-  return Object.fromEntries(Object.entries(chosen).filter(([, ids]) => ids.length));
+if (share) {
+  fillSharing(share, template.allowed);
+  followSharing(share);
 }
-
-share?.addEventListener("change", () => {
-  document.getElementById("share-lists").hidden = share.elements.who.value !== "some";
-});
 
 share?.addEventListener("submit", async (event) => {
   event.preventDefault();
