@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -60,9 +61,14 @@ def list_files(folder: Path) -> dict[str, Found]:
 
 
 def open_backup(folder: Path, backup_id: str) -> BinaryIO:
-    """The file, to be read. Raises ValueError for what is no id, OSError where there is none."""
+    """The file, to be read. Raises ValueError for what is no id, OSError where there is no file."""
     path = path_of(folder, backup_id)
-    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+    # A pipe in its place would keep us waiting for whoever writes into it.
+    found = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(found).st_mode):
+        os.close(found)
+        raise FileNotFoundError(f"{path} is no file")
+    return os.fdopen(found, "rb")
 
 
 def remove(folder: Path, backup_id: str) -> None:

@@ -105,6 +105,14 @@ def note(database: Database, backup_id: Any, observed: Row, epoch: int) -> None:
         raise Fenced("Another web side makes the backups now.")
 
 
+def heal(database: Database, epoch: int) -> None:
+    """For the holder of the lease, which has just renewed it: an epoch above its own is no newer
+    holder's, but a script's, or of a lease that was deleted.
+    """
+    above = r.table(TABLE).filter(lambda row: _epoch_of(row).gt(epoch))
+    database.run(above.update({"observed": {"epoch": epoch}}, durability="hard"))
+
+
 def forget(database: Database, backup_id: Any) -> None:
     """The row of a backup whose file is gone, as wished."""
     is_wished = r.row["desired"]["state"].default("").eq("deleted")

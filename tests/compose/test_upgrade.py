@@ -127,6 +127,30 @@ def test_a_newer_program_upgrades_after_a_backup_and_an_older_one_refuses(
     wait_for(upgradable.api(), row["id"], "stopped")
 
 
+def download_backup(stack: Stack) -> bytes:
+    """One ordered by REST, made and tried inside the stack, and fetched through the portal."""
+    api = stack.api()
+    backup_id = api.call("POST", "/backups", {}).json()["id"]
+
+    def is_verified(backup_id: str) -> bool:
+        row = api.get(f"/backups/{backup_id}")
+        assert row["state"] not in ("failed", "unverified"), row["message"]
+        return bool(row["state"] == "verified")
+
+    wait_until(lambda: is_verified(backup_id), 120, "the backup is verified", 0.5)
+    file = stack.root / "backups" / f"{backup_id}.jsonl"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.stat().st_uid == 64100
+    plain = api.session.get(f"{api.url}/backups/{backup_id}/file", timeout=60)
+    assert b"argon2" not in plain.content
+    assert b"argon2" in file.read_bytes()
+    whole = api.session.get(f"{api.url}/backups/{backup_id}/file?secrets=true", timeout=60)
+    assert whole.content == file.read_bytes()
+    # What a person wrote there by `docker exec` is found and tried as well.
+    wait_until(lambda: is_verified("by-hand"), 120, "the file made by hand is verified", 0.5)
+    return whole.content
+
+
 def test_a_backup_is_restored_into_an_empty_stack_beside_it(
     engine: DockerEngine, upgradable: Stack, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -135,6 +159,7 @@ def test_a_backup_is_restored_into_an_empty_stack_beside_it(
     wait_for(upgradable.api(), row["id"], "stopped")
     save = ("python", "-m", "db", "backup", "/opt/isard/backups/by-hand.jsonl")
     assert "rows" in upgradable.exec("isard-app", *save).stdout
+    saved = download_backup(upgradable)
     folder: Path = tmp_path_factory.mktemp("third")
     told = {**upgradable.variables, "COMPOSE_PROJECT_NAME": "third"}
     for name in ("ISARD_ROOT", "ISARD_HTTP_PORT", "ISARD_HTTPS_PORT", "ISARD_ADMIN_PASSWORD"):
@@ -143,10 +168,11 @@ def test_a_backup_is_restored_into_an_empty_stack_beside_it(
     try:
         empty.up()
         assert empty.api().get("/desktops")["items"] == []
-        copy = empty.root / "backups" / "by-hand.jsonl"
-        shutil.copy(upgradable.root / "backups" / "by-hand.jsonl", copy)
+        copy = empty.root / "backups" / "downloaded.jsonl"
+        copy.write_bytes(saved)
+        copy.chmod(0o600)
         shutil.chown(copy, 64100, 64100)
-        load = ("python", "-m", "db", "restore", "/opt/isard/backups/by-hand.jsonl", "--replace")
+        load = ("python", "-m", "db", "restore", "/opt/isard/backups/downloaded.jsonl", "--replace")
         refused = empty.exec("isard-app", *load, check=False)
         assert refused.returncode != 0
         assert "engine" in refused.stderr

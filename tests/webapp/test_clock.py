@@ -277,6 +277,13 @@ def test_a_web_side_killed_in_the_middle_leaves_no_half_file_and_is_resumed(
     assert backup.verify(folder / f"{ordered}.jsonl").rows > len(rows)
 
 
+@pytest.mark.usefixtures("clock")
+def test_an_epoch_from_nowhere_stops_nothing(database: Database) -> None:
+    wish = {"desired": {"state": "available"}, "observed": {"epoch": 10**9}}
+    backup_id = database.run(r.table("backups").insert(wish))["generated_keys"][0]
+    wait_for(database, backup_id, "verified")
+
+
 def test_a_stopped_web_side_lets_the_next_one_begin_at_once(
     database: Database, web_settings: WebSettings
 ) -> None:

@@ -11,6 +11,7 @@ from flask import Flask
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from db import backup
 from db.connection import r
 from tests.webapp.conftest import Api, Rows
 from tests.webapp.test_pools_api import pool_row
@@ -117,7 +118,16 @@ def test_every_answer_is_of_its_declared_shape(
     there = rows.available(rows.medium(who)["id"], size=1)
     web_settings.deliveries.mkdir(parents=True)
     (web_settings.deliveries / there["id"]).write_bytes(b"x")
+    web_settings.backups.mkdir()
+    backup.backup(rows.database, web_settings.backups / "b1.jsonl", report=lambda _: None)
+    for name in ("b1", "b2"):
+        wish = {"state": "available", "at": None}
+        made = {"state": "verified", "size": 7, "schema": 1, "rows": 2, "tables": 3, "for": wish}
+        rows.put("backups", {"id": name, "desired": {"state": "available"}, "observed": made})
+    values["backup_id"] = "b1"
     values_of = {
+        "delete_backup": {"backup_id": "b2"},
+        "try_backup": {"backup_id": "b2"},
         "delete_template": alone,
         "delete_template_tree": alone,
         "import_medium": {"media_id": image["id"]},
@@ -153,11 +163,15 @@ def test_every_answer_is_of_its_declared_shape(
         "change_pool": {"balancer": "weighted"},
         "remove_orphan": {"id": "host-a/x"},
         "set_catalogue": {"url": ""},
+        "create_backup": {},
+        "change_backup_schedule": {"every_hours": 6},
         "set_allowed_sources": {"allow": ["10.0.0.0/8"]},
         "add_medium": {"name": "x", "source": {"url": "http://h.example/x.iso"}},
         "change_medium": {"description": "z"},
     }
     late = (
+        "try_backup",
+        "delete_backup",
         "set_catalogue",
         "delete_desktop",
         "delete_hypervisor",

@@ -11,6 +11,7 @@ from flask import Flask
 
 from webapp.api import (
     account,
+    backups,
     desktops,
     health,
     history,
@@ -30,6 +31,7 @@ from webapp.api import (
 
 __all__ = [
     "account",
+    "backups",
     "desktops",
     "history",
     "hypervisors",

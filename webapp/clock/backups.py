@@ -52,6 +52,7 @@ class BackupKeeper:
     def tick(self, epoch: int) -> None:
         if self._job is not None and not self._job.is_running():
             self._job = None
+        backup_rows.heal(self._database, epoch)
         files = self._files()
         if files is not None:
             known = {row["id"] for row in backup_rows.list_backups(self._database)}

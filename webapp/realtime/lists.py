@@ -16,7 +16,7 @@ from typing import Any
 
 from db.connection import r
 from db.logs import get_logger
-from webapp import media_payloads, payloads, payloads_tasks, pool_payloads
+from webapp import media_payloads, payloads, payloads_backups, payloads_tasks, pool_payloads
 from webapp.auth.permissions import Person, can_see_media, can_see_task, can_use_template
 
 log = get_logger(__name__)
@@ -85,6 +85,13 @@ LISTINGS: tuple[Listing, ...] = (
         payloads_tasks.task,
         can_see_task,
         sort_key=payloads_tasks.newest_first,
+    ),
+    Listing(
+        "backups",
+        "backup",
+        "backups",
+        lambda row, _person: payloads_backups.backup(row),
+        sort_key=payloads_backups.newest_first,
     ),
     Listing("media", "medium", "media", media_payloads.medium, can_see_media),
 )

@@ -13,6 +13,7 @@ from flask import Flask, request
 from webapp.auth.guards import current_user
 from webapp.views import (
     account,
+    backups,
     desktops,
     hypervisors,
     media,
@@ -32,6 +33,7 @@ THEMES = ("auto", "light", "dark")
 
 __all__ = [
     "account",
+    "backups",
     "desktops",
     "hypervisors",
     "media",

@@ -9,7 +9,7 @@ from flask import render_template
 from db import queries
 from webapp.auth.guards import admin_required, current_user
 from webapp.extensions import backend, database
-from webapp.services import health, hypervisors, orphans
+from webapp.services import backups, health, hypervisors, orphans
 from webapp.tidy import as_mapping
 from webapp.views.pages import blueprint
 
@@ -37,5 +37,6 @@ def _state() -> dict[str, Any]:
         "loops": sorted((name, as_mapping(loop)) for name, loop in loops.items()),
         "online": sum(host["observed"]["state"] == "online" for host in hosts),
         "total": len(hosts),
+        "schedule": backups.read_schedule(current_user),
         "orphans": orphans.list_orphans(current_user),
     }

@@ -220,6 +220,21 @@ WORDS: dict[str, dict[str, str]] = {
         "failed": "Failed",
         "deleting": "Being deleted",
     },
+    "backup_state": {
+        "waiting": "Waiting",
+        "writing": "Being written",
+        "checking": "Being tried",
+        "verified": "Verified",
+        "unverified": "Not good",
+        "failed": "Failed",
+        "missing": "File missing",
+        "deleting": "Being deleted",
+    },
+    "backup_kind": {
+        "scheduled": "By the schedule",
+        "hand": "Ordered",
+        "found": "Found in the folder",
+    },
     "entry_state": {
         "new": "New",
         "available": "Available",

@@ -40,6 +40,7 @@ TABLES = (
     "domain_windows",
     "hypervisor_windows",
     "tasks",
+    "backups",
 )
 """What tests of pages write to; people and defaults stay."""
 

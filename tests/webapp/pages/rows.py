@@ -344,3 +344,27 @@ def every_task(target: Row) -> list[Row]:
         task("move", target, "failed"),
         task("sparsify", target, "cancelled", reason="CalledOff", message="It was cancelled."),
     ]
+
+
+def every_backup() -> list[dict[str, Any]]:
+    """One in each state. Their ids are no names of files, so that the clock leaves them alone."""
+    return [
+        {
+            "id": f"a/{state}",
+            "kind": "scheduled",
+            "created_at": NOW,
+            "desired": {"state": "available", "at": NOW},
+            "observed": {
+                "state": state,
+                "size": 183_000,
+                "rows": 412,
+                "schema": 1,
+                "progress": {"done": 9, "of": 20},
+                "message": None if state == "verified" else "It could not be restored whole.",
+                "for": None
+                if state in ("writing", "checking")
+                else {"state": "available", "at": NOW},
+            },
+        }
+        for state in ("writing", "checking", "verified", "unverified", "failed", "missing")
+    ]

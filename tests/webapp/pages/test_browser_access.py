@@ -61,6 +61,7 @@ def furnish(site: Site) -> dict[str, str]:
     site.insert("hypervisor_windows", *rows.stats("hypervisor", "hyper-2"))
     site.insert("media", *media_rows.every_condition())
     site.insert("events", *rows.history(failed["id"]))
+    site.insert("backups", *rows.every_backup())
     return {
         "desktops": "/desktops",
         "desktop": f"/desktops/{running['id']}",
@@ -71,6 +72,7 @@ def furnish(site: Site) -> dict[str, str]:
         "account": "/account",
         "media": "/media",
         "updates": "/admin/updates",
+        "backups": "/admin/backups",
         "hypervisors": "/admin/hypervisors",
         "hypervisor": "/admin/hypervisors/hyper-2",
         "pools": "/admin/pools",
