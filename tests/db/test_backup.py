@@ -77,6 +77,16 @@ def test_observations_are_unknown_until_seen_again(archive: Path, other: Databas
     assert lease["epoch"] > 7
 
 
+def test_the_web_sides_lease_is_not_brought_back(
+    database: Database, other: Database, tmp_path: Path
+) -> None:
+    """A web side that runs meanwhile takes it anew: the old row must not be in its way."""
+    database.run(r.table("engine").insert({"id": "clock", "holder": "old", "epoch": 3}))
+    backup.backup(database, tmp_path / "all.jsonl", report=ignore)
+    backup.restore(other, tmp_path / "all.jsonl", report=ignore)
+    assert queries.get_row(other, "engine", "clock") is None
+
+
 def test_an_archive_is_private_and_never_overwritten(archive: Path, database: Database) -> None:
     assert stat.S_IMODE(archive.stat().st_mode) == 0o600
     before = archive.read_bytes()
