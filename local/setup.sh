@@ -29,7 +29,7 @@ ca-certificates node:nodejs npm:npm
 TEST_PACKAGES='as:binutils strace:strace chromium:chromium git:git make:make
 dockerd:docker.io docker-compose:docker-compose docker-registry:docker-registry mmdebstrap:mmdebstrap'
 # Packages only some releases have, taken where they exist.
-EXTRAS='libvirt-daemon-log libvirt-daemon-driver-network qemu-system-modules-spice zstd'
+EXTRAS='libvirt-daemon-log libvirt-daemon-driver-network libvirt-daemon-driver-nwfilter qemu-system-modules-spice zstd'
 TEST_EXTRAS='docker-cli'
 UNITS='^(docker|containerd|libvirt|virt(lockd|logd|qemud|networkd|stored|secretd|nodedevd|nwfilterd|interfaced|proxyd)|ssh|dnsmasq|nftables)'
 
@@ -50,6 +50,13 @@ available() {
         apt-cache show --no-all-versions "$package" > /dev/null 2>&1 && printf '%s ' "$package"
     done
     return 0
+}
+
+# Of libvirt, each a package of its own in some releases.
+has_drivers() {
+    for driver in qemu network nwfilter; do
+        ls /usr/lib/*/libvirt/connection-driver/libvirt_driver_$driver.so > /dev/null 2>&1 || return 1
+    done
 }
 
 # There may be no systemd before (in a container), and it may have come along with a package.
@@ -76,11 +83,12 @@ install_packages() {
 }
 
 system_packages() {
-    wanted=$PACKAGES extras=$EXTRAS proof=virtlogd
-    [ "$purpose" = run ] || wanted="$wanted $TEST_PACKAGES" extras="$extras $TEST_EXTRAS" proof=docker
+    wanted=$PACKAGES extras=$EXTRAS
+    [ "$purpose" = run ] || wanted="$wanted $TEST_PACKAGES" extras="$extras $TEST_EXTRAS"
     # shellcheck disable=SC2086  # words on purpose
     missing=$(missing_packages $wanted)
-    if [ -z "$missing" ] && command -v virtlogd > /dev/null && command -v $proof > /dev/null; then return; fi
+    if [ -z "$missing" ] && command -v virtlogd > /dev/null && has_drivers &&
+        { [ "$purpose" = run ] || command -v docker > /dev/null; }; then return; fi
     command -v apt-get > /dev/null || fail "This needs Debian 12 or 13 or Ubuntu 24.04 (apt-get), or: $missing"
     [ "$(id -u)" = 0 ] || command -v sudo > /dev/null || fail "Installing packages needs root or sudo."
     as_root apt-get update -q > /dev/null < /dev/null
