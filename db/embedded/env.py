@@ -40,8 +40,8 @@ class Env:
     """The state of one query while it runs."""
 
     __slots__ = (
-        "_server", "array_limit", "bytes_left", "idle", "looks_left", "now", "params", "resident",
-        "runopts", "seconds_left", "stopped", "ticks", "user",
+        "_server", "array_limit", "bytes_left", "failures_before", "idle", "looks_left", "now",
+        "params", "resident", "runopts", "seconds_left", "stopped", "ticks", "user",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +63,7 @@ class Env:
         self.looks_left = MOST_LOOKS
         self.ticks = TICKS_PER_LOOK
         self.stopped = False
+        self.failures_before: int | None = None  # of commits, when it began to write hard
         self.idle: Callable[[], Any] | None = None  # how a feed waits; set by the session
 
     @property
@@ -141,18 +142,31 @@ class Env:
 
     # --- durability -----------------------------------------------------------------------
 
+    def begin_hard_write(self) -> None:
+        """From now on the query is answered only once all that it writes is on disk."""
+        if self.failures_before is None:
+            self.failures_before = self.server.store.failures
+
+    def keep_promise(self) -> None:
+        """After the last of the query's writes: wait for those that were hard."""
+        if self.failures_before is not None:
+            self.wait_for_commit()
+
     def wait_for_commit(self) -> None:
         """Park until everything recorded so far is on disk; a failed commit is an error."""
-        sleeper, loop = getcurrent(), self.server.loop
+        sleeper, loop, store = getcurrent(), self.server.loop, self.server.store
         answered: list[str | None] = []
 
         def done(failure: str | None) -> None:
+            if failure is None and self.failures_before not in (None, store.failures):
+                # One that failed between two of its writes took the earlier with it.
+                failure = store.last_failure
             answered.append(failure)
             if parked:
                 loop.wake(sleeper)
 
         parked = False
-        self.server.store.when_committed(done)
+        store.when_committed(done)
         parked = True
         while not answered:
             loop.park()

@@ -219,7 +219,10 @@ class Session:
         runopts = evaluate_options(options) if options else {}
         node, params = prepare(query.term)
         query.env = env = Env(self.server, runopts, self.user, params)
-        value = node.run([env])
+        try:
+            value = node.run([env])
+        finally:
+            env.keep_promise()
         if isinstance(value, Sequence) and not isinstance(value, ArraySelection):
             self._open_cursor(query, env, value)
             return

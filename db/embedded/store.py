@@ -87,6 +87,7 @@ class Store:
         self._unreleased: deque[tuple[int, Change]] = deque()
         self._committed = 0
         self.commits = 0
+        self.failures = 0
         self.last_failure: str | None = None
         self._writer = threading.Thread(target=self._write_loop, name="writer", daemon=True)
 
@@ -182,6 +183,7 @@ class Store:
                 start = position
 
     def _undo(self, failed: Group) -> None:
+        self.failures += 1
         with self._condition:
             later = self._open
             self._open = Group(later.serial + 1)

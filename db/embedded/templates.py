@@ -2,10 +2,10 @@
 
 A program sends the same few queries over and over with other keys and values. What stands where
 only data can stand (the key of get, the document of insert, the object of update or filter …) is
-taken out of the query as a parameter; what is left, with variables numbered by appearance, is
-looked up among the queries compiled before. Parameters are in the query's Env while it runs. A
-query that cannot be treated so (malformed, or one whose function will be stored) is compiled by
-itself.
+taken out of the query as a parameter, and so are the arguments of `do` and the text of a moment;
+what is left, with variables numbered by appearance, is looked up among the queries compiled before.
+Parameters are in the query's Env while it runs. A query that cannot be treated so (malformed, or
+one whose function will be stored) is compiled by itself.
 """
 
 from __future__ import annotations
@@ -13,12 +13,16 @@ from __future__ import annotations
 from typing import Any, Final
 
 from db.embedded.compiler import compile_query, literal
-from db.embedded.nodes import FUNC, NOTHING, PARAMETER, VAR, Node
+from db.embedded.nodes import FUNC, MAKE_ARRAY, NOTHING, PARAMETER, VAR, Node
 
 MOST_KEPT: Final = 512
 
 _GET, _GET_ALL, _BETWEEN, _FILTER, _UPDATE, _REPLACE, _INSERT = 16, 78, 182, 39, 53, 55, 56
-_TAKES_DATA: Final = frozenset({_GET, _GET_ALL, _BETWEEN, _FILTER, _UPDATE, _REPLACE, _INSERT})
+_FUNCALL, _ISO8601 = 64, 99
+_TAKES_DATA: Final = frozenset(
+    {_GET, _GET_ALL, _BETWEEN, _FILTER, _UPDATE, _REPLACE, _INSERT, _FUNCALL}
+)
+"""What stands before the data is their first argument."""
 _INDEX_CREATE, _SET_WRITE_HOOK = 75, 189
 _STORES_FUNCTIONS: Final = frozenset({_INDEX_CREATE, _SET_WRITE_HOOK})
 
@@ -77,6 +81,8 @@ def _call_key(raw: list[Any], params: list[Any], variables: dict[int, int]) -> A
             variables.setdefault(name, len(variables))
         parts = [_key(len(args[0][1]), params, variables)]
         parts += [_key(item, params, variables) for item in args[1:]]
+    elif code == _ISO8601:
+        parts = [_data_key(item, params, variables) for item in args]
     elif code in _TAKES_DATA:
         parts = [_key(args[0], params, variables)]
         parts += [_data_key(item, params, variables) for item in args[1:]]
@@ -88,7 +94,7 @@ def _call_key(raw: list[Any], params: list[Any], variables: dict[int, int]) -> A
 
 
 def _data_key(raw: Any, params: list[Any], variables: dict[int, int]) -> Any:
-    """As `_key` where data stand: literals are parameters, also inside an object."""
+    """As `_key` where data stand: literals are parameters, also inside an object or an array."""
     value = literal(raw)
     if value is not NOTHING:
         params.append(value)
@@ -99,6 +105,8 @@ def _data_key(raw: Any, params: list[Any], variables: dict[int, int]) -> Any:
             *raw,
             *[_data_key(item, params, variables) for item in raw.values()],
         )
+    if _is_array(raw):
+        return (MAKE_ARRAY, *[_data_key(item, params, variables) for item in raw[1]])
     return _key(raw, params, variables)
 
 
@@ -112,6 +120,8 @@ def _template(raw: Any, numbers: Any) -> Any:
     code, args = raw[0], raw[1]
     if code == FUNC:
         made = [args[0], *[_template(item, numbers) for item in args[1:]]]
+    elif code == _ISO8601:
+        made = [_data_template(item, numbers) for item in args]
     elif code in _TAKES_DATA:
         made = [_template(args[0], numbers), *[_data_template(item, numbers) for item in args[1:]]]
     else:
@@ -124,4 +134,10 @@ def _data_template(raw: Any, numbers: Any) -> Any:
         return [PARAMETER, [next(numbers)]]
     if type(raw) is dict and "$reql_type$" not in raw:
         return {name: _data_template(item, numbers) for name, item in raw.items()}
+    if _is_array(raw):
+        return [MAKE_ARRAY, [_data_template(item, numbers) for item in raw[1]]]
     return _template(raw, numbers)
+
+
+def _is_array(raw: Any) -> bool:
+    return type(raw) is list and len(raw) == 2 and raw[0] == MAKE_ARRAY and type(raw[1]) is list

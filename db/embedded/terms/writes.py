@@ -2,7 +2,8 @@
 
 All of them come down to `write_rows`: for each row a function gives the new document, `_write_one`
 checks it against the old one and puts it in the table, and the counts add up to the answer.
-Documents change in memory at once; a hard write then waits until its group is on disk.
+Documents change in memory at once; a query that has written hard is answered once all it wrote is
+on disk, however many writes it is made of.
 """
 
 from __future__ import annotations
@@ -162,6 +163,8 @@ def write_rows(env: Env, target: Any, change: Change, options: dict[str, Any]) -
     outcome = _prepare(env, table, options)
     check_write(env, table)
     hard = is_hard(env, table, options)
+    if hard:
+        env.begin_hard_write()
     if type(target) is SingleSelection:
         key = (
             key_from_value(target.key)
@@ -174,8 +177,6 @@ def write_rows(env: Env, target: Any, change: Change, options: dict[str, Any]) -
         for row in list(finite_rows_of(env, target)):
             env.tick()
             _write_one(table, key_from_value(row[field]), change, hard, outcome, env)
-    if hard:
-        env.wait_for_commit()
     return outcome.as_datum(env)
 
 
@@ -274,11 +275,11 @@ def insert(env: Env, target: Selection, documents: Any, **options: Any) -> dict[
     resolve = _conflict(env, table, options.get("conflict", "error"))
     hard = is_hard(env, table, options)
     check_write(env, table)
+    if hard:
+        env.begin_hard_write()
     rows = iter(_documents(env, documents))
     while chunk := list(islice(rows, _CHUNK)):
         _insert_chunk(env, table, chunk, resolve, hard, outcome)
-    if hard:
-        env.wait_for_commit()
     return outcome.as_datum(env)
 
 

@@ -167,7 +167,7 @@ def test_tables_indexes_hooks_and_users_survive(server: EmbeddedServer) -> None:
 
 def test_hard_writes_are_synced_before_they_are_acknowledged_and_in_groups(tmp_path: Path) -> None:
     """Counts the system calls: at least one sync for each batch acknowledged alone, and far
-    fewer than writes when many clients write at once."""
+    fewer than writes when many clients write at once, or one query writes many times."""
     trace, port = tmp_path / "trace", free_port()
     command = [sys.executable, "-m", "db.embedded", "--data", str(tmp_path / "reql")]
     traced = subprocess.Popen(
@@ -188,6 +188,11 @@ def test_hard_writes_are_synced_before_they_are_acknowledged_and_in_groups(tmp_p
         for number in range(20):
             r.table("t").insert({"id": number}).run(connection)
         assert syncs() - before >= 20
+        before = syncs()
+        together = [r.table("t").get(number).update({"more": True}) for number in range(20)]
+        answers = r.expr(together).run(connection)
+        assert sum(answer["replaced"] for answer in answers) == 20
+        assert 1 <= syncs() - before < 10
         before = syncs()
         for number in range(20, 40):
             r.table("t").insert({"id": number}, durability="soft").run(connection)
@@ -251,6 +256,30 @@ def test_a_failed_commit_is_undone_and_reported(server: EmbeddedServer, full_dis
     server.start()
     rows = r.table("t").order_by("id")["n"].run(r.connect(port=server.port))
     assert rows == [1, 2, 3]
+
+
+def test_a_query_of_several_writes_is_saved_or_undone_as_one(
+    server: EmbeddedServer, full_disk: Any
+) -> None:
+    connection = r.connect(port=server.port)
+    table = r.table("t")
+    r.table_create("t").run(connection)
+    table.insert([{"id": 1}, {"id": 2}]).run(connection)
+    full_disk(True)
+    first = table.get(1).update({"n": 7})
+    second = table.insert([{"id": i, "pad": "x" * 1000} for i in range(3, 3000)])
+    with pytest.raises(ReqlOpFailedError, match="not saved and has been undone"):
+        r.expr([first, second]).run(connection)
+    with pytest.raises(ReqlOpFailedError, match="not saved and has been undone"):
+        r.expr([second, r.error("answered after what was written is judged")]).run(connection)
+    assert list(table.order_by("id").run(connection)) == [{"id": 1}, {"id": 2}]
+    full_disk(False)
+    answers = r.expr([first, table.insert({"id": 3})]).run(connection)
+    assert [answer["errors"] for answer in answers] == [0, 0]
+    server.kill()
+    server.start()
+    rows = r.table("t").order_by("id").run(r.connect(port=server.port))
+    assert list(rows) == [{"id": 1, "n": 7}, {"id": 2}, {"id": 3}]
 
 
 def test_a_table_whose_creation_was_not_saved_is_not_there(
