@@ -1,16 +1,18 @@
 """The small shell program that holds a command on a host to its lock, its time and its channel.
 
-Run as `sh -c GUARD isard LOCK WAIT_S LIMIT_S COMMAND…` with standard input held open by the engine.
-When the engine dies, sshd closes that input; the watcher sees its end and ends the command and all
-that it started (they are one process group, led by `timeout`): nothing is left to run twice. It
-goes on telling them until they are gone, because around a fork both shells and `timeout` lose
-signals, and it alone sends any, so there is no moment at which it does not know whom to tell. Where
-the link is cut silently, the command ends by its limit, and until then the lock makes its successor
-wait. A lock file may be removed by its holder (delete does), so after waiting the file is looked at
-again: a lock on a removed file protects nothing.
+`guarded` makes the command line; standard input is held open by the engine while it runs. When the
+engine dies, sshd closes that input; the watcher sees its end and ends the command and all that it
+started (they are one process group, led by `timeout`): nothing is left to run twice. It goes on
+telling them until they are gone, because around a fork both shells and `timeout` lose signals, and
+it alone sends any, so there is no moment at which it does not know whom to tell. Where the link is
+cut silently, the command ends by its limit, and until then the lock makes its successor wait. A
+lock file may be removed by its holder (delete does), so after waiting the file is looked at again:
+a lock on a removed file protects nothing.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 GUARD_NO_LOCK = 73
 """The lock file cannot be made: its folder is not there."""
@@ -24,13 +26,15 @@ while :; do
   flock -E 75 -w "$wait" 9 || exit
   [ "$lock" -ef /proc/self/fd/9 ] && break
 done
-exec "$@"
 """
+"""LOCK WAIT_S ARGUMENTS…: what follows it has the lock and ARGUMENTS."""
 
-GUARD = f"""
-lock=$1 wait=$2 limit=$3; shift 3
+_COMMAND = 'exec "$@"'
+
+GUARD = """
+limit=$1 program=$2 name=$3; shift 3
 exec 3<&0
-timeout -k 5 "$limit" sh -c '{_LOCKED}' isard "$lock" "$wait" "$@" </dev/null 3<&- &
+timeout -k 5 "$limit" sh -c "$program" "$name" "$@" </dev/null 3<&- &
 job=$!
 (
   read -r line <&3
@@ -43,6 +47,21 @@ kill "$watcher" 2>/dev/null
 wait "$watcher" 2>/dev/null
 exit "$status"
 """
+"""LIMIT_S PROGRAM NAME ARGUMENTS…"""
+
+
+def guarded(
+    argv: Sequence[str], lock: str, *, wait_s: float, limit_s: float, shell: Sequence[str] = ("sh",)
+) -> list[str]:
+    """The command as it is run under the guard. A program of ours (`sh -c PROGRAM NAME …`) is run
+    by the very shell that holds the lock.
+    """
+    program, name, arguments = _COMMAND, "isard", argv
+    if list(argv[:2]) == ["sh", "-c"] and len(argv) > 3:
+        program, name, arguments = argv[2], argv[3], argv[4:]
+    own = (lock, f"{wait_s:g}", *arguments)
+    return [*shell, "-c", GUARD, "isard", f"{limit_s:g}", _LOCKED + program, name, *own]
+
 
 WITH_INPUT = """
 ISARD_INPUT=$(head -c "$1") || exit

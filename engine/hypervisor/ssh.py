@@ -24,7 +24,7 @@ import paramiko
 from db.logs import get_logger
 from db.states import Reason
 from engine.errors import CalledOff, CommandFailed, HostLost, Transient
-from engine.hypervisor.guard import GUARD, GUARD_BUSY, GUARD_LATE, GUARD_NO_LOCK, WITH_INPUT
+from engine.hypervisor.guard import GUARD_BUSY, GUARD_LATE, GUARD_NO_LOCK, WITH_INPUT, guarded
 from engine.hypervisor.host import HostAddress
 from engine.hypervisor.login import open_transport
 from engine.settings import EngineSettings
@@ -142,7 +142,7 @@ class SshSession:
         """
         before = ("sh", "-c", WITH_INPUT, "isard", str(len(secret))) if secret else ()
         completed = self.run(
-            [*before, "sh", "-c", GUARD, "isard", target, f"{wait_s:g}", f"{timeout_s:g}", *argv],
+            [*before, *guarded(argv, target, wait_s=wait_s, limit_s=timeout_s)],
             timeout_s=timeout_s + 10.0,
             input=secret,
             check=False,

@@ -67,7 +67,7 @@ if [ ! -e "$final" ] && [ ! -h "$final" ]; then
   fi
   "$@" || give_up "$?"
   [ -z "$grow" ] || qemu-img resize -q -f qcow2 "$new" "$grow" || give_up "$?"
-  sync -- "$new" || give_up "$?"
+  [ "$answer" != info ] || sync -- "$new" || give_up "$?"
   below=${backing%/*}/nvram.fd part=$folder/.nvram.part
   if [ -n "$backing" ] && [ -f "$below" ] && [ ! -h "$below" ] && [ ! -e "$folder/nvram.fd" ]; then
     cp -- "$below" "$part" && sync -- "$part" && mv -fT -- "$part" "$folder/nvram.fd" ||
@@ -83,9 +83,11 @@ exec qemu-img info -f qcow2 -U --output=json -- "$final"
 )
 """… LOCK NEW BACKING-OR-EMPTY GROW-TO-OR-EMPTY BYTES-NEEDED-OR-EMPTY ANSWER MAKE-COMMAND…
 
-Answers with what qemu-img says of the file, or with its first ANSWER bytes. Where UEFI's variables
-lie beside BACKING the new disk begins with a copy of them, unless it has some. A hundred
-desktops are made by this at once, so what the shell can do itself starts no program."""
+Answers with what qemu-img says of the file where it was copied (ANSWER is "info"), or with its
+first ANSWER bytes where it was created. Where UEFI's variables lie beside BACKING the new disk
+begins with a copy of them, unless it has some. A hundred desktops are made by this at once, so what
+the shell can do itself starts no program, and what `qemu-img create` has brought to disk itself
+before it ends (`convert` does not) is not brought there again."""
 
 DELETE = (
     PLACE

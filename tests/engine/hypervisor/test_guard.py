@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.hypervisor.guard import GUARD, GUARD_BUSY, GUARD_LATE, GUARD_NO_LOCK
+from engine.hypervisor.guard import GUARD_BUSY, GUARD_LATE, GUARD_NO_LOCK, guarded
 from tests.lab import wait_until
 
 SHELLS = [
@@ -36,7 +36,7 @@ class Guarded:
         self, shell: Sequence[str], lock: Path, argv: Sequence[str], wait: str, limit: str
     ) -> None:
         self.process = subprocess.Popen(
-            [*shell, "-c", GUARD, "isard", str(lock), wait, limit, *argv],
+            guarded(argv, str(lock), wait_s=float(wait), limit_s=float(limit), shell=shell),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -68,9 +68,9 @@ class Guards:
 def guards(shell: list[str], tmp_path: Path) -> Iterator[Guards]:
     started = Guards(shell, tmp_path / "it's $(the) lock")
     yield started
-    for guarded in started.started:
-        guarded.process.kill()
-        guarded.process.wait(30)
+    for one in started.started:
+        one.process.kill()
+        one.process.wait(30)
 
 
 def test_status_and_output_are_the_commands(guards: Guards) -> None:
