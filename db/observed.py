@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal
+
+from rethinkdb.ast import Func
 
 from db.connection import Database, r
 from db.errors import Fenced
@@ -34,26 +37,86 @@ def write_observed(
     engine can have written it, so that a script did. `keep`: fields with a writer of their own
     (`write_part`), which stay as they are.
     """
-    value = {**observed, "epoch": epoch}
+    write = _whole_observed(table, row_id, {**observed, "epoch": epoch}, heal, keep)
+    return _outcome(database.run(write), row_id)
 
-    def whole(row: Any) -> Any:
+
+def write_domain(
+    database: Database,
+    row_id: Any,
+    observed: dict[str, Any],
+    *,
+    epoch: int,
+    heal: bool = False,
+    records: Sequence[dict[str, Any]] = (),
+    events: Sequence[dict[str, Any]] = (),
+) -> Written:
+    """A domain's `observed` as `write_observed` writes it, with what belongs to it: records of
+    table `disks` before it, and lines of history after it (softly). One round trip; each is a write
+    of its own, so whoever is cut in between does all of them again.
+    """
+    writes = [_record("disks", {**record, "epoch": epoch}) for record in records]
+    writes.append(_whole_observed("domains", row_id, {**observed, "epoch": epoch}, heal))
+    if events:
+        writes.append(r.table("events").insert(events, durability="soft"))
+    answers = database.run(r.expr(writes))
+    for answer, record in zip(answers, records, strict=False):
+        _outcome(answer, record["id"])
+    return _outcome(answers[len(records)], row_id)
+
+
+def _whole_observed(
+    table: str, row_id: Any, value: dict[str, Any], heal: bool, keep: tuple[str, ...] = ()
+) -> Any:
+    return r.do(row_id, value, heal, _writer_of_observed(table, keep))
+
+
+def _record(table: str, value: dict[str, Any], durability: str = "hard") -> Any:
+    """Insert or replace."""
+    return r.do(value, _writer_of_records(table, durability))
+
+
+# The two writes of every step. What differs from one to the next is an argument, so that the
+# function is built once here and compiled once by the embedded server.
+
+
+@cache
+def _writer_of_observed(table: str, keep: tuple[str, ...]) -> Func:
+    def whole(row: Any, value: Any) -> Any:
         before = row["observed"].default(None)
         kept = r.branch(before.type_of().eq("OBJECT"), before.pluck(*keep), {})
-        return r.expr(value).merge(kept) if keep else value
+        return value.merge(kept) if keep else value
 
-    answer = database.run(
-        r.table(table)
-        .get(row_id)
-        .update(
-            lambda row: r.branch(
-                r.and_(not heal, written_epoch(row).gt(epoch)),
-                r.error("fenced"),
-                {"observed": r.literal(whole(row))},
-            ),
-            durability="hard",
+    return Func(
+        lambda row_id, value, heal: (
+            r.table(table)
+            .get(row_id)
+            .update(
+                lambda row: r.branch(
+                    r.and_(heal.not_(), written_epoch(row).gt(value["epoch"])),
+                    r.error("fenced"),
+                    {"observed": r.literal(whole(row, value))},
+                ),
+                durability="hard",
+            )
         )
     )
-    return _outcome(answer, row_id)
+
+
+@cache
+def _writer_of_records(table: str, durability: str) -> Func:
+    return Func(
+        lambda value: (
+            r.table(table)
+            .get(value["id"])
+            .replace(
+                lambda row: r.branch(
+                    row["epoch"].default(0).gt(value["epoch"]), r.error("fenced"), value
+                ),
+                durability=durability,
+            )
+        )
+    )
 
 
 def write_part(
@@ -151,16 +214,8 @@ def put_record(
     """Insert or replace a row of a table that only the engine writes (disks, consoles, thumbnails,
     stats …).
     """
-    value = {**record, "epoch": epoch}
-    answer = database.run(
-        r.table(table)
-        .get(record["id"])
-        .replace(
-            lambda row: r.branch(row["epoch"].default(0).gt(epoch), r.error("fenced"), value),
-            durability="soft" if soft else "hard",
-        )
-    )
-    _outcome(answer, str(record["id"]))
+    write = _record(table, {**record, "epoch": epoch}, "soft" if soft else "hard")
+    _outcome(database.run(write), str(record["id"]))
 
 
 def write_ledger(
@@ -169,16 +224,7 @@ def write_ledger(
     """Several records of table `disks` in this order and one round trip, then the drops. Each is
     one hard write of its own: whoever is cut in between does all of them again.
     """
-
-    def put(value: dict[str, Any]) -> Any:
-        fenced = lambda row: row["epoch"].default(0).gt(epoch)  # noqa: E731
-        return (
-            r.table("disks")
-            .get(value["id"])
-            .replace(lambda row: r.branch(fenced(row), r.error("fenced"), value), durability="hard")
-        )
-
-    writes = [put({**record, "epoch": epoch}) for record in records]
+    writes = [_record("disks", {**record, "epoch": epoch}) for record in records]
     writes += [r.table("disks").get(key).delete(durability="hard") for key in drops]
     for answer, name in zip(
         database.run(r.expr(writes)), [*(record["id"] for record in records), *drops], strict=True

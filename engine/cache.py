@@ -46,6 +46,8 @@ class Digest:
     queue: tuple[datetime, int, int] | None = None
     """(since, place, of how many) while it waits for room."""
     macs: tuple[str, ...] = ()
+    is_new: bool = False
+    """No engine has written what it saw of it."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def digest_row(row: Mapping[str, Any]) -> Digest:
         request=_request(row, spec),
         queue=_queue(row, observed),
         macs=_macs(row["id"], spec),
+        is_new="epoch" not in observed,
     )
 
 

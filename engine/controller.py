@@ -15,9 +15,11 @@ from collections.abc import Callable, Mapping
 
 from db.errors import DatabaseUnavailable, Fenced
 from db.logs import get_logger
+from db.states import Kind
 from engine.errors import Transient
-from engine.executor import GENERAL, Executor
+from engine.executor import GENERAL, Executor, disk_lane, power_lane
 from engine.reconcilers import Context, Outcome
+from engine.reconcilers.disk_places import find_site
 from engine.supervisor import Beat
 from engine.workqueue import Key, WorkQueue
 
@@ -102,10 +104,17 @@ class Controller:
 
 
 def lane_of_domain(context: Context, key: Key) -> str:
-    """The lane of the host it is placed on, as far as the cache knows."""
-    from engine.executor import power_lane
-
+    """The lane of the host it is placed on, or that will make the disks of a desktop nobody has
+    looked at yet, as far as the caches know. Whoever reads the row moves it where this was wrong.
+    """
     digest = context.watcher.domains.get(key.id)
-    if digest and digest.hypervisor and context.units.get(digest.hypervisor):
+    if digest is None:
+        return GENERAL
+    if digest.hypervisor and context.units.get(digest.hypervisor):
         return power_lane(digest.hypervisor)
+    if digest.is_new and digest.template and digest.kind == Kind.DESKTOP:
+        placement = {"pool": digest.request.pool}
+        row = {"id": digest.id, "kind": digest.kind, "placement": placement}
+        site, _problem = find_site(context, row)
+        return GENERAL if site is None else disk_lane(site.unit.id)
     return GENERAL

@@ -6,7 +6,7 @@ keeps nothing between two calls: whatever must survive is in the row or in the e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -46,16 +46,35 @@ class Context:
     def now(self) -> datetime:
         return datetime.now(UTC)
 
-    def write_domain(self, row: Mapping[str, Any], observed: dict[str, Any]) -> None:
-        """Write `observed` if it says anything new, and let the caches know ahead of the feed."""
-        if not is_news(row, observed, self.lease.epoch):
+    def write_domain(
+        self,
+        row: Mapping[str, Any],
+        observed: dict[str, Any],
+        records: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        """Write `observed` if it says anything new, and let the caches know ahead of the feed.
+        `records` of the ledger are written with it, before it.
+        """
+        if not records and not is_news(row, observed, self.lease.epoch):
             return
         # Noted first: the feed may bring it back before the write has returned.
         value = {**observed, "epoch": self.lease.epoch}
         change = self.watcher.domains.note_written(row, value)
-        self.write("domains", row, observed)
+        events = tell(row, observed, self.now())
+
+        def put(heal: bool) -> None:
+            door.write_domain(
+                self.database,
+                row["id"],
+                observed,
+                epoch=self.lease.epoch,
+                heal=heal,
+                records=records,
+                events=events,
+            )
+
+        self._put("domains", row["id"], put)
         self.watcher.announce(change)
-        door.append_events(self.database, tell(row, observed, self.now()))
 
     def write(self, table: str, row: Mapping[str, Any], observed: dict[str, Any]) -> None:
         def put(heal: bool) -> None:

@@ -8,6 +8,7 @@ time round. Called by engine/controller.py.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -36,7 +37,16 @@ from engine.actions import (
     Wait,
 )
 from engine.cache import QUEUED
-from engine.decisions import NEVER_MADE, Decision, Facts, Sight, decide, observed_of, see
+from engine.decisions import (
+    NEVER_MADE,
+    Decision,
+    Facts,
+    Sight,
+    decide,
+    needs_room,
+    observed_of,
+    see,
+)
 from engine.disk_locks import Held
 from engine.errors import EngineError, HostLost, Terminal
 from engine.reconcilers import Context, Outcome
@@ -45,6 +55,7 @@ from engine.reconcilers.domain_facts import (
     Elsewhere,
     Reading,
     gather,
+    in_order,
     look_around,
     read,
     waiting_since,
@@ -153,8 +164,8 @@ class DomainReconciler:
             case Fail(reason, message):
                 return self._fail(reading, decision, Terminal(reason, message))
             case CreateDisks(disk_ids):
-                self._disks.create(reading, decision, disk_ids, lane)
-                return None
+                made = self._disks.create(reading, decision, disk_ids, lane)
+                return self._conclude(reading, made, lane) if made else None
             case Renew():
                 self._write(reading, decision, {"renewed": True})
                 return None
@@ -185,6 +196,22 @@ class DomainReconciler:
             case Forget(hypervisor):
                 return self._disks.forget(reading, hypervisor)
 
+    def _conclude(self, reading: Reading, made: list[dict[str, Any]], lane: str) -> Outcome | None:
+        """Disks are there. Where that is all that was wished, the records say so in one write with
+        `observed`; otherwise they are written, and the row is read and decided anew.
+        """
+        if not needs_room(reading.row):
+            news = {record["id"]: record for record in made}
+            kept = [record for record in reading.records if record["id"] not in news]
+            after = replace(reading, records=in_order([*kept, *made]))
+            facts = gather(self._c, after, lane)
+            decision = decide(after.row, facts, self._c.now())
+            if isinstance(decision.action, Rest):
+                action = decision.action
+                return self._rest(after, decision, facts, action.finished, action.until, made)
+        self._disks.record(made)
+        return None
+
     def _rest(
         self,
         reading: Reading,
@@ -192,6 +219,7 @@ class DomainReconciler:
         facts: Facts,
         finished: bool,
         until: datetime | None,
+        records: Sequence[dict[str, Any]] = (),
     ) -> Outcome:
         sight = decision.sight
         changes = self._shown(reading, sight)
@@ -201,7 +229,7 @@ class DomainReconciler:
             changes["finished"] = decision.wish
         elif not sight.may_run:
             changes["activity"] = None
-        self._write(reading, decision, changes)
+        self._write(reading, decision, changes, records)
         if not sight.may_run:
             self._clear_console(reading)
         again_s = None if until is None else max(0.05, (until - self._c.now()).total_seconds())
@@ -280,9 +308,15 @@ class DomainReconciler:
         if reading.last_host is not None:
             self._disks.drop(OF_A_RUNNING_GUEST, reading.row["id"])
 
-    def _write(self, reading: Reading, decision: Decision, changes: dict[str, Any]) -> None:
+    def _write(
+        self,
+        reading: Reading,
+        decision: Decision,
+        changes: dict[str, Any],
+        records: Sequence[dict[str, Any]] = (),
+    ) -> None:
         observed = compose(reading.row, decision.sight, Changes(**changes), self._c.now())
-        self._c.write_domain(reading.row, observed)
+        self._c.write_domain(reading.row, observed, records)
 
     def _forget(self, key: Key, lane: str) -> Outcome:
         """The row is gone. What is left of it elsewhere is for the list of orphans."""

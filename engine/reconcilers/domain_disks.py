@@ -55,15 +55,14 @@ class Disks:
 
     def create(
         self, reading: Reading, decision: Decision, disk_ids: tuple[str, ...], lane: str
-    ) -> None:
-        """Make what was never made. Afterwards the row is decided anew."""
+    ) -> list[dict[str, Any]]:
+        """Make what was never made. Answers with the records of what is there now: they are still
+        to be written, with what is seen of the domain then.
+        """
         site = self._site(reading)
         if source_of(reading.row):
             self._templates.make(reading, decision, site, lane)
-            return
-        long = bool(reading.image) or "image" in (reading.row.get("origin") or {})
-        timeout_s = self._c.settings.convert_timeout_s if long else self._c.settings.disk_timeout_s
-        self._show(reading, decision, Activity.CREATING, "disks", timeout_s)
+            return []
         self._require_lane(site, lane)
         parents = [reading.parent.id] if reading.parent else []
         with self._c.disk_locks.hold(reading.id, parents):
@@ -76,17 +75,21 @@ class Disks:
             plans = {plan.id: (at, plan) for at, plan in enumerate(reading.plans)}
             wanted = [plans[disk_id] for disk_id in disk_ids]
             records = [self._begin(reading, site, at, plan) for at, plan in wanted]
+            long = bool(reading.image) or "image" in (reading.row.get("origin") or {})
+            limits = self._c.settings
+            timeout_s = limits.convert_timeout_s if long else limits.disk_timeout_s
+            self._show(reading, decision, Activity.CREATING, "disks", timeout_s, records)
+            made = []
             for (at, plan), record in zip(wanted, records, strict=True):
                 self._c.lease.check()
                 facts = self._make(reading, decision, site, at, plan, str(record["path"]))
-                self._record(
-                    {
-                        **record,
-                        "state": "made",
-                        "size": facts.virtual_size,
-                        "backing": facts.backing,
-                    }
-                )
+                news = {"state": "made", "size": facts.virtual_size, "backing": facts.backing}
+                made.append({**record, **news, "at": self._c.now()})
+            return made
+
+    def record(self, records: Sequence[dict[str, Any]]) -> None:
+        """Write these records of the ledger."""
+        door.write_ledger(self._c.database, records, (), epoch=self._c.lease.epoch)
 
     def delete(self, reading: Reading, decision: Decision, lane: str) -> Outcome:
         """Delete the files, the records and the row. Once the first record says so it is final."""
@@ -175,25 +178,42 @@ class Disks:
             raise Elsewhere(disk_lane(site.unit.id))
 
     def _show(
-        self, reading: Reading, decision: Decision, name: Activity, step: str, timeout_s: float
+        self,
+        reading: Reading,
+        decision: Decision,
+        name: Activity,
+        step: str,
+        timeout_s: float,
+        records: Sequence[dict[str, Any]] = (),
     ) -> None:
-        """Say what begins. Not said again where it was said already."""
+        """Say what begins, with the records that say so. Not said again where it was said already:
+        then these are written alone.
+        """
         before = observed_of(reading.row).get("activity")
         if isinstance(before, Mapping) and before.get("name") == name:
             deadline = before.get("deadline")
             if isinstance(deadline, datetime) and deadline > self._c.now():
+                self.record(records)
                 return
         deadline = self._c.now() + timedelta(seconds=timeout_s)
         changes = Changes(activity=activity(name, step, deadline), failure=None)
-        self._write(reading, decision.sight, changes)
+        self._write(reading, decision.sight, changes, records)
 
-    def _write(self, reading: Reading, sight: Sight, changes: Changes) -> None:
+    def _write(
+        self,
+        reading: Reading,
+        sight: Sight,
+        changes: Changes,
+        records: Sequence[dict[str, Any]] = (),
+    ) -> None:
         observed = compose(reading.row, replace(sight, hypervisor=None), changes, self._c.now())
-        self._c.write_domain(reading.row, observed)
+        self._c.write_domain(reading.row, observed, records)
         reading.row["observed"] = {**observed, "epoch": self._c.lease.epoch}
 
     def _begin(self, reading: Reading, site: DiskSite, at: int, plan: DiskPlan) -> dict[str, Any]:
-        """The record that says a file may appear. One that was begun keeps its place."""
+        """The record that says a file may appear, to be written first. One that was begun keeps its
+        place.
+        """
         found = next((r for r in reading.records if r.get("disk") == plan.id), None)
         path = site.disk(reading.id, plan.id)
         if found is not None:
@@ -203,7 +223,7 @@ class Disks:
                 # Begun on a path that was chosen otherwise then: what is left there goes first.
                 site.unit.disks.delete(begun.path)
                 path = site.disk(reading.id, plan.id)
-        record = {
+        return {
             "id": f"{reading.id}/{plan.id}",
             "domain": reading.id,
             "disk": plan.id,
@@ -211,15 +231,17 @@ class Disks:
             "pool": site.pool,
             "bus": plan.bus,
             "order": f"{at:03d}",
-            "backing": None,
+            "backing": self._backing(reading, at),
             "state": "making",
+            "at": self._c.now(),
         }
-        return self._record(record)
 
-    def _record(self, record: dict[str, Any]) -> dict[str, Any]:
-        value = {**record, "at": self._c.now()}
-        door.put_record(self._c.database, "disks", value, epoch=self._c.lease.epoch)
-        return value
+    def _backing(self, reading: Reading, at: int) -> str | None:
+        """The disk of the template that the disk in this place is built upon. On record before the
+        file is there, so that the template is never taken for one that nothing is built upon.
+        """
+        made = reading.parent.made if reading.parent is not None else []
+        return str(made[at]["path"]) if at < len(made) else None
 
     def _make(
         self,
@@ -232,10 +254,10 @@ class Disks:
     ) -> DiskFacts:
         disks = site.unit.disks
         origin = reading.row.get("origin") or {}
-        if reading.parent is not None and at < len(reading.parent.made):
-            below = reading.parent.made[at]
-            size_gib = larger_size(plan.size_gib, below.get("size"))
-            return disks.create_overlay(path, str(below["path"]), size_gib)
+        backing = self._backing(reading, at)
+        if backing is not None and reading.parent is not None:
+            size_gib = larger_size(plan.size_gib, reading.parent.made[at].get("size"))
+            return disks.create_overlay(path, backing, size_gib)
         image = reading.image or origin.get("image")
         if at == 0 and image:
             pool = self._c.watcher.pools.get(site.pool) or {}
@@ -286,7 +308,9 @@ class Disks:
         self._c.lease.check()
         for pool_path in {place.pool_path for place in places}:
             prove_storage(self._c, replace(site, path=pool_path), make=False)
-        reading.records = [self._record({**r, "state": "deleting"}) for r in reading.records]
+        now = self._c.now()
+        reading.records = [{**r, "state": "deleting", "at": now} for r in reading.records]
+        self.record(reading.records)
         for place in places:
             self._c.lease.check()
             site.unit.disks.delete(place.path)

@@ -9,7 +9,7 @@ on. Called by engine/reconcilers/domain.py.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -106,7 +106,7 @@ def read(context: Context, domain_id: Any) -> Reading | None:
     found = queries.read_domain(context.database, domain_id)
     if found["row"] is None:
         return None
-    records = sorted(found["disks"], key=lambda record: str(record.get("order", record["id"])))
+    records = in_order(found["disks"])
     last_host = found["last_host"]
     return Reading(
         found["row"],
@@ -115,6 +115,10 @@ def read(context: Context, domain_id: Any) -> Reading | None:
         making=found["making"],
         templating=found["templating"],
     )
+
+
+def in_order(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(records, key=lambda record: str(record.get("order", record["id"])))
 
 
 def look_around(context: Context, reading: Reading, lane: str) -> Facts:

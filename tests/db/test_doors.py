@@ -108,6 +108,29 @@ def test_observed_is_written_whole_and_never_raises_the_deleted(database: Databa
     assert queries.get_row(database, "domains", row["id"]) is None
 
 
+def test_what_belongs_to_an_observation_is_written_with_it(database: Database) -> None:
+    row = make_desktop(database)
+    record = {"id": f"{row['id']}/disk0", "domain": row["id"], "state": "made"}
+    event = {"id": str(uuid.uuid4()), "what": "domain.made", "target": f"domain/{row['id']}"}
+    seen = {"state": "stopped"}
+    belongings = {"records": [record], "events": [event]}
+    assert observed.write_domain(database, row["id"], seen, epoch=3, **belongings) == "written"
+    assert queries.get_row(database, "domains", row["id"]) == {
+        **row,
+        "observed": {**seen, "epoch": 3},
+    }
+    assert queries.get_row(database, "disks", record["id"]) == {**record, "epoch": 3}
+    assert queries.get_row(database, "events", event["id"]) == event
+    gone = {**record, "state": "deleting"}
+    with pytest.raises(Fenced):
+        observed.write_domain(database, row["id"], seen, epoch=2, records=[gone])
+    with pytest.raises(Fenced):
+        observed.write_domain(database, row["id"], seen, epoch=2, heal=True, records=[gone])
+    assert queries.get_row(database, "disks", record["id"]) == {**record, "epoch": 3}
+    database.run(r.table("domains").get(row["id"]).delete())
+    assert observed.write_domain(database, row["id"], seen, epoch=3, records=[gone]) == "gone"
+
+
 def test_an_older_engine_is_fenced(database: Database) -> None:
     row = make_desktop(database)
     observed.write_observed(database, "domains", row["id"], {"state": "stopped"}, epoch=5)
