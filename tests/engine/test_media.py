@@ -166,8 +166,10 @@ def test_a_server_that_refuses_head_and_says_no_size_is_fetched_from_all_the_sam
     assert media.wait(iso, state="available", activity=None)["size"] == len(ISO)
 
 
-def test_a_file_of_untold_size_that_was_here_already_is_fetched_anew(media: MediaWorld) -> None:
-    """Killed after the last byte: the server answers that there is nothing left to send."""
+def test_a_file_of_untold_size_that_was_here_already_is_no_error(media: MediaWorld) -> None:
+    """Killed after the last byte: the server answers that there is nothing left to send. A newer
+    curl takes that for the end of the file, an older one for an error: then all is fetched anew.
+    """
     url = media.server.url("/untold.iso", content=ISO, says_size=False)
     begun = media.add(url)
     media.wait(begun, state="available", activity=None)
@@ -180,7 +182,9 @@ def test_a_file_of_untold_size_that_was_here_already_is_fetched_anew(media: Medi
     media.wish(begun, "available")
     media.world.wait_until(final.exists, "it is there again", 60)
     assert final.read_bytes() == ISO
-    assert media.server.ranges_asked("/untold.iso") == [None, f"bytes={len(ISO)}-", None]
+    asked = media.server.ranges_asked("/untold.iso")
+    assert asked[:2] == [None, f"bytes={len(ISO)}-"]
+    assert asked[2:] in ([], [None])
 
 
 def test_content_that_changed_meanwhile_is_not_mixed_with_the_old(media: MediaWorld) -> None:

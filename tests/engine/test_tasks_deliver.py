@@ -132,13 +132,13 @@ def test_an_order_that_no_web_side_waits_for_is_refused(world: World) -> None:
     world.database.run(r.table("media").get(medium).update(change))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         task = begin_sending(world, medium, silent, path.stat().st_size)
-        with silent.accept()[0] as connection:
+        with silent.accept()[0] as connection, connection.makefile("rb") as stream:
             connection.settimeout(30)
-            head = connection.recv(65536)
+            head = b"".join(iter(stream.readline, b"\r\n"))
             assert head.startswith(f"PUT /deliveries/{task} HTTP/1.1".encode())
             assert b"Authorization: Delivery " in head
             connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-            assert connection.recv(8) == path.read_bytes()[:8]
+            assert stream.read(8) == path.read_bytes()[:8]
     wait_state(world, task, "failed")
 
 
