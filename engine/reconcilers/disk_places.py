@@ -281,9 +281,9 @@ def find_path_site(
 
 def paths_of_work(record: Mapping[str, Any]) -> list[str]:
     """Where a move that nobody finished may have left a second file (task_job.py has the marks)."""
-    moving = record.get("moving")
-    found = (record.get("moved_from"), moving.get("to") if isinstance(moving, Mapping) else None)
-    return [path for path in found if isinstance(path, str)]
+    marks = (record.get("moving"), record.get("rebasing"))
+    found = [mark.get("to") for mark in marks if isinstance(mark, Mapping)]
+    return [path for path in (record.get("moved_from"), *found) if isinstance(path, str)]
 
 
 def shown_disks_of(row: Mapping[str, Any]) -> dict[str, str]:

@@ -52,7 +52,7 @@ from engine.unit import Unit
 
 ONLY_READ = {TaskKind.VERIFY, TaskKind.DUPLICATE, TaskKind.EXPORT}
 """Work beside which new disks are built upon a template's."""
-WORK_MARKS = {"replacing", "moving", "moved_from"}
+WORK_MARKS = {"replacing", "moving", "rebasing", "moved_from"}
 """What a task leaves in a record that it has not finished with."""
 
 

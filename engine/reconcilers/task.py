@@ -26,8 +26,9 @@ from engine.errors import CalledOff, EngineError, HostLost, Terminal, Transient,
 from engine.reconcilers import Context, Outcome, task_deliver, task_export, task_images
 from engine.reconcilers.domain_facts import Elsewhere
 from engine.reconcilers.observation import retry_delay_s
-from engine.reconcilers.task_job import DEFECTS, Job, Slots, Waiting, settle
+from engine.reconcilers.task_job import DEFECTS, Job, Slots, Waiting
 from engine.reconcilers.task_progress import Progress
+from engine.reconcilers.task_settle import settle
 from engine.reconcilers.task_work import KINDS
 from engine.task_cache import domains_of_task
 from engine.workqueue import Key, WorkQueue

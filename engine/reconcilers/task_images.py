@@ -33,10 +33,8 @@ from engine.reconcilers.task_job import (
     Job,
     Result,
     Waiting,
-    end_making,
-    is_whole,
-    undo_making,
 )
+from engine.reconcilers.task_settle import end_making, is_whole, undo_making
 from engine.reconcilers.task_work import COPY_SHARE, ROOM_TO_SPARE, at_work, chosen, read_chain
 from engine.storage.imports import Image, ImportWork
 from engine.storage.media_paths import check_media_path

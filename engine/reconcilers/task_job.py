@@ -1,13 +1,15 @@
 """What every kind of work on disks needs: the target, a host that works on its disks, the disks
-held, the ledger written, and what was cut off brought to one of its two ends.
+held, and the ledger written.
 
 A record of the ledger says what is about to happen to its file before it does:
 
     replacing {token, task}   a finished copy takes the disk's place: goes forward
     moving {to, task}         a copy is being made elsewhere: goes back, the copy is removed
+    rebasing {to, task}       the copy is whole, and those built upon the disk are being told of it:
+                              goes forward, as either file serves them until all have been told
     moved_from path           the copy is the disk now: goes forward, the old file is removed
 
-so `settle` can finish or undo it whoever comes next. Used by the task reconcilers.
+so task_settle.py can finish or undo it whoever comes next. Used by the task reconcilers.
 """
 
 from __future__ import annotations
@@ -21,11 +23,11 @@ from typing import Any, TypeVar
 
 from db import observed as door
 from db import queries
-from db.states import TARGETS_MEDIUM, Observed, Reason
+from db.states import Observed, Reason
 from db.taskcheck import Args, Order
 from engine.decisions import is_wished_away, observed_of, recorded_host
 from engine.disk_locks import Held
-from engine.errors import EngineError, HostLost, Terminal
+from engine.errors import EngineError, Terminal
 from engine.executor import task_lane
 from engine.reconcilers import Context
 from engine.reconcilers.disk_places import (
@@ -179,7 +181,7 @@ class Job:
         self.c.lease.check()
         values = [{**record, **changes, "at": self.c.now()} for record in records]
         for value in values:
-            for key in ("replacing", "moving", "moved_from", "task"):
+            for key in ("replacing", "moving", "rebasing", "moved_from", "task"):
                 if value.get(key) is None:
                     value.pop(key, None)
         door.write_ledger(self.c.database, values, (), epoch=self.c.lease.epoch)
@@ -250,111 +252,13 @@ def require_stopped_below(job: Job, domain_id: str) -> None:
         )
 
 
-def settle(job: Job) -> bool:
-    """Bring what this task had begun to one of its two ends; False where no host can now. Harmless
-    where nothing was begun.
-    """
-    reading = None if job.order.kind in TARGETS_MEDIUM else read(job.c, job.order.target)
-    into = read(job.c, job.order.into) if job.order.into else None
-    is_settled = True
-    for one in (reading, into):
-        if one is None or not one.records:
-            continue
-        site, _ = find_work_site(job.c, one.row, one.records, ())
-        if site is None:
-            is_settled = False
-            continue
-        if job.lane != task_lane(site.unit.id):
-            raise Elsewhere(task_lane(site.unit.id))
-        with job.holding(one.id):
-            try:
-                work = job.work_on(site)
-                settle_records(job, one, work, site)
-                if one is into and not end_making(job, one):
-                    undo_making(job, one, work)
-                for record in one.records:
-                    work.discard(job.place_of(one, record))
-            except HostLost:
-                is_settled = False
-    return is_settled
-
-
-def settle_records(job: Job, reading: Reading, work: DiskWork, site: DiskSite) -> None:
-    """The disks are held and `reading` was read since."""
-    job.prove(site, [job.place_of(reading, record) for record in reading.records])
-    settled = []
-    for record in reading.records:
-        path = job.place_of(reading, record)
-        if record.get("moved_from"):
-            work.delete(job.place_of(reading, record, record["moved_from"]))
-            record = job.record(record, moved_from=None)
-        if isinstance(record.get("moving"), Mapping):
-            work.delete(job.place_of(reading, record, record["moving"].get("to")))
-            record = job.record(record, moving=None)
-        if isinstance(record.get("replacing"), Mapping):
-            record = _settle_replacing(job, work, path, record)
-        settled.append(record)
-    reading.records = settled
-
-
-def _settle_replacing(
-    job: Job, work: DiskWork, path: str, record: Mapping[str, Any]
-) -> dict[str, Any]:
-    """A copy of another task may be older than the disk: only our own goes forward, and not under
-    a desktop that was started since.
-    """
-    mark = record["replacing"]
-    is_ours = mark.get("task") == job.order.id and isinstance(mark.get("token"), str)
-    if is_ours and not running_below(job, str(record["domain"])):
-        try:
-            facts = work.replace(path, mark["token"])
-            return job.record(
-                record, replacing=None, backing=facts.backing, size=facts.virtual_size
-            )
-        except EngineError as error:
-            if error.reason != Reason.IN_USE:
-                raise
-    work.discard(path)
-    facts_now = work.look(path)
-    if facts_now is None:
-        return job.record(record, replacing=None)
-    return job.record(
-        record, replacing=None, backing=facts_now.backing, size=facts_now.virtual_size
-    )
-
-
-def is_whole(job: Job, new: Reading) -> bool:
-    """Whether this task had made every disk of the new domain: their records lose its id only then,
-    so one without it speaks for those that were cut off before they did.
-    """
-    ours = [record.get("task") == job.order.id for record in new.records]
-    ended = [record for record, our in zip(new.records, ours, strict=True) if not our]
-    return bool(ended) and all(
-        record.get("state") == "made" and record.get("task") is None for record in ended
-    )
-
-
-def end_making(job: Job, new: Reading) -> bool:
-    """The last step, again, of a task that was cut off in it or after it; False where it had not
-    come so far.
-    """
-    if not is_whole(job, new):
-        return False
-    left = [record for record in new.records if record.get("task") == job.order.id]
-    if left:
-        job.record_all(left, state="made", task=None)
-    return True
-
-
-def undo_making(job: Job, new: Reading, work: DiskWork) -> None:
-    """Remove the disks that this task had begun to make for a new domain, and their records."""
-    for record in new.records:
-        if record.get("task") == job.order.id:
-            job.c.lease.check()
-            work.delete(job.place_of(new, record))
-            work.discard(job.place_of(new, record))
-            door.drop_record(job.c.database, "disks", record["id"])
-    new.records = [record for record in new.records if record.get("task") != job.order.id]
+@contextmanager
+def stopped_below(job: Job, domain_id: str) -> Iterator[None]:
+    """None of those built upon it runs, nor starts meanwhile. Raises Waiting."""
+    below = queries.list_descendants(job.c.database, domain_id)
+    with job.holding(f"below/{domain_id}", *(str(row["id"]) for row in below)):
+        require_stopped_below(job, domain_id)
+        yield
 
 
 def count_children(job: Job, reading: Reading) -> int:

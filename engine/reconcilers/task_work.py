@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from db import queries
 from db.states import Kind, Reason, TaskKind
 from db.taskcheck import ConvertArgs, MoveArgs, ResizeArgs, VerifyArgs
 from engine.errors import HostLost, Terminal, Transient
@@ -27,8 +26,16 @@ from engine.reconcilers.task_job import (
     count_children,
     require_stopped,
     require_stopped_below,
-    settle_records,
+    stopped_below,
 )
+from engine.reconcilers.task_rebase import (
+    finish_rebase,
+    paths_upon,
+    rebase_paths,
+    require_based,
+    require_ready_below,
+)
+from engine.reconcilers.task_settle import settle_records
 from engine.storage.paths import USE_OF_KIND, place_disk, split_disk_path
 from engine.storage.qemu_img import GIB, ImageFacts, Rewrite, to_bytes
 from engine.storage.work import DiskWork
@@ -59,7 +66,10 @@ def at_work(
     job.require_turn(job.order.target)
     reading = job.read_target()
     require_stopped(job.c, reading)
-    site = job.require_site(reading, also)
+    unfinished = rebase_paths(job, reading)
+    # Nothing may be built upon a disk while those built upon it are told where it lies now.
+    alone = alone or bool(unfinished)
+    site = job.require_site(reading, (*also, *unfinished))
     own, shared = (reading.id, ()) if alone else (own or job.order.id, (reading.id,))
     held = job.holding(own, *shared, *chain_of(reading))
     with job.slots.take(site.unit.id), held:
@@ -216,20 +226,12 @@ def _rewrite_one(
     token = work.copy(path, path, how, need + ROOM_TO_SPARE, job.watch)
     job.progress.begin("compare", whole * (at + COPY_SHARE / 100), whole * (1 - COPY_SHARE / 100))
     work.require_same(path, path, token, job.watch)
+    # Those built upon it can start while the copy is made, and not while it takes its place.
     with stopped_below(job, bench.reading.id):
         record = job.record(record, replacing={"token": token, "task": job.order.id})
         facts = work.replace(path, token)
         job.record(record, replacing=None, backing=facts.backing, size=facts.virtual_size)
     return facts.actual_size
-
-
-@contextmanager
-def stopped_below(job: Job, domain_id: str) -> Iterator[None]:
-    """Those built upon it can start while the copy is made, and not while it takes its place."""
-    below = queries.list_descendants(job.c.database, domain_id)
-    with job.holding(job.order.id, *(str(row["id"]) for row in below)):
-        require_stopped_below(job, domain_id)
-        yield
 
 
 def move(job: Job) -> Result:
@@ -246,8 +248,9 @@ def move(job: Job) -> Result:
             f"{', '.join(paths) or 'it has none'}.",
             step="args.path",
         )
-    with at_work(job, (args.path,)) as bench:
-        require_childless(job, bench.reading)
+    require_ready_below(job, target.id)
+    with at_work(job, (args.path, *paths_upon(job, target))) as bench:
+        require_ready_below(job, target.id)
         prove_storage(job.c, DiskSite(pool_id, args.path, bench.site.unit), make=True)
         records = [
             record
@@ -265,6 +268,7 @@ def _move_one(
 ) -> None:
     path, work = job.place_of(bench.reading, record), bench.work
     chain = read_chain(job, bench, record)
+    require_based(job, work, bench.site, path)
     to = place_disk(pool_path, bench.reading.id, str(record["disk"])).path
     if work.look(to) is not None:
         raise Terminal(
@@ -281,7 +285,11 @@ def _move_one(
         job.progress.begin("compare", base, whole * (1 - COPY_SHARE / 100))
         work.require_same(path, to, token, job.watch)
     work.publish(to, token, beside=path)
-    record = job.record(record, path=to, moving=None, moved_from=path)
+    job.progress.begin("rebase", whole * (at + 1), 0.0)
+    with stopped_below(job, bench.reading.id):
+        require_ready_below(job, bench.reading.id)
+        record = job.record(record, moving=None, rebasing={"to": to, "task": job.order.id})
+        record = finish_rebase(job, bench.reading, work, bench.site, record)
     work.delete(path)
     job.record(record, moved_from=None)
 

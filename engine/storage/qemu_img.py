@@ -128,6 +128,11 @@ def resize(path: str, size: int) -> list[str]:
     return ["qemu-img", "resize", "-q", "-f", "qcow2", path, str(size)]
 
 
+def rebase(path: str, backing: str) -> list[str]:
+    """Another name for the same backing file: what a guest sees is not looked at."""
+    return ["qemu-img", "rebase", "-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b", backing, path]
+
+
 def info(path: str, *, shared: bool = True, chain: bool = False) -> list[str]:
     """Of a disk of ours. `shared` reads an image that a guest is writing; without it such an image
     is refused.

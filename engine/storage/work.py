@@ -175,6 +175,16 @@ class DiskWork(DiskHost):
             raise Terminal(Reason.DISK_FAILED, f"{path} did not get its new size.", step="resize")
         return facts
 
+    def rebase(self, path: str, backing: str) -> DiskFacts:
+        """The same disk upon the same file under another name. Raises Transient(InUse) while it is
+        open, and Terminal(DiskMissing) where that file is not there.
+        """
+        place = split_disk_path(path)
+        split_disk_path(backing)
+        argv = qemu_img.rebase(path, backing)
+        facts = self._put(work_programs.REBASE, place, "rebase", backing, *argv)
+        return self._require_backing(facts, backing)
+
     def check(self, path: str, *, repair: bool, watch: Watch = NOBODY) -> dict[str, int]:
         """What `qemu-img check` finds. Broken disks are an answer, no error."""
         place = split_disk_path(path)

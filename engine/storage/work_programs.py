@@ -83,6 +83,19 @@ exit 0
 """
 )
 
+REBASE = (
+    PLACE
+    + """
+backing=$1; shift
+[ -f "$final" ] || exit 84
+[ -f "$backing" ] || exit 85
+"$@" || exit
+sync -- "$final"
+exec qemu-img info -f qcow2 -U --output=json -- "$final"
+"""
+)
+"""… BACKING COMMAND…: refused by qemu-img itself while anybody has the disk open."""
+
 TOUCH = (
     PLACE
     + """

@@ -179,15 +179,12 @@ def test_work_waits_for_a_running_desktop_and_a_check_is_refused(
     wait_state(shared_world, task, "done")
 
 
-@pytest.mark.parametrize("kind", ["resize", "move"])
-def test_what_would_break_those_built_upon_it_is_refused(
-    shared_world: World, desktop: str, kind: str
-) -> None:
+def test_what_would_break_those_built_upon_it_is_refused(shared_world: World, desktop: str) -> None:
     template = shared_world.template
     assert shared_world.row(desktop)["origin"]["template"] == template
-    path = str(shared_world.disk_of(template).parent.parent)
-    args = {"size_gib": 4} if kind == "resize" else {"path": path}
-    refused = wait_state(shared_world, order(shared_world, kind, template, **args), "failed")
+    refused = wait_state(
+        shared_world, order(shared_world, "resize", template, size_gib=4), "failed"
+    )
     assert refused["reason"] == "InUse"
     assert "built upon it" in refused["message"]
 

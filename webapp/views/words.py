@@ -107,6 +107,7 @@ WORDS: dict[str, dict[str, str]] = {
         "resize": "Making it larger",
         "copy": "Copying",
         "compare": "Comparing",
+        "rebase": "Telling what is built upon it",
         "send": "Sending",
         "unpack": "Unpacking",
         "pack": "Packing",
