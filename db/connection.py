@@ -16,10 +16,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from rethinkdb import RethinkDB
-from rethinkdb.errors import ReqlDriverError, ReqlError, ReqlOpIndeterminateError, ReqlTimeoutError
+from rethinkdb.errors import (
+    ReqlDriverError,
+    ReqlError,
+    ReqlOpFailedError,
+    ReqlOpIndeterminateError,
+    ReqlTimeoutError,
+)
 from rethinkdb.net import ConnectionInstance, DefaultConnection, make_connection
 
-from db.errors import DatabaseUnavailable
+from db.errors import DatabaseCannotWrite, DatabaseUnavailable
 from db.settings import Settings
 
 r = RethinkDB()
@@ -27,6 +33,12 @@ r = RethinkDB()
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 20.0
 IDLE_CONNECTIONS = 8
+NOT_SAVED = "not saved and has been undone"
+"""The embedded server's words. RethinkDB itself ends where its disk takes nothing more."""
+CANNOT_WRITE = (
+    "The database cannot write: its disk is full or read-only. Nothing was changed. It goes on by "
+    "itself once there is room."
+)
 
 
 class BoundedInstance(ConnectionInstance):
@@ -76,7 +88,8 @@ class Database:
         """The query's answer; a sequence comes as a list. `options` are the driver's run options.
 
         Raises DatabaseUnavailable when the connection is lost (a write may then have happened or
-        not: callers' writes are idempotent) and the driver's ReqlError for what the server refuses.
+        not: callers' writes are idempotent), DatabaseCannotWrite where its disk takes nothing, and
+        the driver's ReqlError for what the server refuses.
         """
         with self._borrowed() as connection:
             answer = query.run(connection, **options)
@@ -97,8 +110,10 @@ class Database:
         except (ReqlDriverError, ReqlTimeoutError, ReqlOpIndeterminateError, OSError) as error:
             connection.close(noreply_wait=False)
             raise DatabaseUnavailable(f"The database went away during a query: {error}") from error
-        except ReqlError:
+        except ReqlError as error:
             self._give_back(connection)
+            if isinstance(error, ReqlOpFailedError) and NOT_SAVED in error.message:
+                raise DatabaseCannotWrite(CANNOT_WRITE) from error
             raise
         except BaseException:
             connection.close(noreply_wait=False)

@@ -15,6 +15,10 @@ class DatabaseUnavailable(IsardError):
     """The database did not answer in time, or the connection was lost. Later may work."""
 
 
+class DatabaseCannotWrite(DatabaseUnavailable):
+    """It answers, but its disk takes nothing more: what was asked was undone. Later may work."""
+
+
 class SchemaError(IsardError):
     """The database holds a schema this program cannot work with; the text says what to do."""
 

@@ -16,7 +16,8 @@ SSH with a pinned host key. `engine/` knows nothing of this folder.
     guests.py         shut all guests down
     viewer_proxy.py   websockets to consoles
     tickets.py        who may see which console
-    certificates.py   TLS certificates
+    certificates.py   TLS certificates: made, and judged
+    spice_certificates.py  those that SPICE uses, taken when people put them there
     demo_guest/       the desktop that comes with the product
     manual/           an ordinary host made a hypervisor (`manual-install.sh`)
 """

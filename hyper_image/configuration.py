@@ -3,15 +3,15 @@ what is kept.
 
 Kept for ever in `/etc/isard` (which lies in the data folder on a local host, in a volume in a
 container): the host's SSH key, its libvirt identity and its ticket keys. Everything else is
-derived. Called by `services.py` before it starts anything, with the ordinary paths of a Linux
-host: on a local host `private_world.py` has put private folders there.
+derived; certificates are taken before (`spice_certificates.py`). Called by `services.py` before it
+starts anything, with the ordinary paths of a Linux host: on a local host `private_world.py` has put
+private folders there.
 """
 
 from __future__ import annotations
 
 import os
 import pwd
-import shutil
 import subprocess
 import uuid
 from pathlib import Path
@@ -103,13 +103,12 @@ def write_all(settings: HostSettings) -> None:
     """Everything the services read. Idempotent; keys and identities are made once."""
     for folder in (ISARD / "ssh", TICKET_KEYS, LIBVIRT, RUN):
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    write_libvirt(settings)
+    write_libvirt()
     write_network()
     write_ssh(settings)
 
 
-def write_libvirt(settings: HostSettings) -> None:
-    has_certificates = copy_certificates(settings.certificates)
+def write_libvirt() -> None:
     group = pwd.getpwnam(accounts.QEMU_USER).pw_gid
     write(LIBVIRT / "libvirtd.conf", LIBVIRTD_CONF.format(host_uuid=kept_uuid("host_uuid")))
     write(
@@ -118,7 +117,7 @@ def write_libvirt(settings: HostSettings) -> None:
             user=accounts.QEMU_USER,
             group=f"+{group}",
             cgroups="" if has_cgroups() else "cgroup_controllers = [ ]\n",
-            spice=SPICE_TLS if has_certificates else "",
+            spice=SPICE_TLS if has_certificates() else "",
         ),
     )
 
@@ -180,23 +179,9 @@ def make_key(path: Path, comment: str) -> None:
     unfinished.replace(path)
 
 
-def copy_certificates(source: Path) -> bool:
-    """Put the certificates where QEMU's user may read them, and nobody else. True if there are
-    any.
-    """
-    if not all((source / name).exists() for name in CERTIFICATE_FILES):
-        return False
-    SPICE_CERTIFICATES.mkdir(mode=0o755, parents=True, exist_ok=True)
-    group = pwd.getpwnam(accounts.QEMU_USER).pw_gid
-    for name in CERTIFICATE_FILES:
-        unfinished = SPICE_CERTIFICATES / f".new-{name}"
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as copy, (source / name).open("rb") as original:
-            shutil.copyfileobj(original, copy)
-            os.fchown(copy.fileno(), 0, group)
-            os.fchmod(copy.fileno(), 0o640)
-        unfinished.replace(SPICE_CERTIFICATES / name)
-    return True
+def has_certificates() -> bool:
+    """Whether there are any for QEMU (`spice_certificates.py` puts them there)."""
+    return all((SPICE_CERTIFICATES / name).exists() for name in CERTIFICATE_FILES)
 
 
 def kept_uuid(name: str) -> str:
@@ -218,7 +203,11 @@ def open_mounts() -> list[str]:
 
 
 def write(path: Path, text: str, mode: int = 0o644) -> None:
-    """Replace a file whole, so that a crash leaves the old one."""
+    """Replace a file whole, so that a crash leaves the old one. One that is so already is left
+    alone: a host comes up again on a full disk.
+    """
+    if holds(path, text, mode):
+        return
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     unfinished = path.with_name(f".new-{path.name}")
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
@@ -226,3 +215,10 @@ def write(path: Path, text: str, mode: int = 0o644) -> None:
         file.write(text)
         os.fchmod(file.fileno(), mode)
     unfinished.replace(path)
+
+
+def holds(path: Path, text: str, mode: int) -> bool:
+    try:
+        return path.stat().st_mode & 0o777 == mode and path.read_text() == text
+    except (OSError, UnicodeDecodeError):
+        return False

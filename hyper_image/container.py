@@ -38,6 +38,7 @@ DEFAULT_ID = "isard-hypervisor"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - in the container; the compose file decides what is published
 SSH_PORT = 2022
 VIEWER_PORT = 6080
+AGAIN = "This container is started again by itself."
 STOP_TIMEOUT_S = 60.0
 HEALTH_TIMEOUT_S = 5.0
 CAP_SYS_ADMIN = 21
@@ -144,7 +145,7 @@ def make_folder(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise CannotRun(
-            f"{folder} cannot be written ({error.strerror}): mend or free that disk and restart."
+            f"{folder} cannot be written ({error.strerror}): mend or free that disk. {AGAIN}"
         ) from error
 
 
@@ -159,7 +160,9 @@ def provide_demo_image() -> None:
         unfinished.replace(DEMO_IMAGE)
     except OSError as error:
         unfinished.unlink(missing_ok=True)
-        raise CannotRun(f"{DEMO_IMAGE} cannot be written ({error.strerror}).") from error
+        raise CannotRun(
+            f"{DEMO_IMAGE} cannot be written ({error.strerror}): mend or free that disk. {AGAIN}"
+        ) from error
 
 
 def health() -> int:

@@ -18,8 +18,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-from hyper_image import configuration, guest_network, guests, kvm_probe
+from hyper_image import configuration, guest_network, guests, kvm_probe, spice_certificates
 from hyper_image.namespaces import in_machine_network_argv, inherited_fds
 from hyper_image.settings import HostSettings
 
@@ -28,6 +29,8 @@ LONGEST_PAUSE_S = 15.0
 CALM_AFTER_S = 30.0
 TERM_TIMEOUT_S = 5.0
 READY_TIMEOUT_S = 30.0
+AGAIN = "Where this is a container, it is started again by itself."
+LIBVIRTD = "libvirtd"
 LIBVIRT_SOCKET = Path("/run/libvirt/libvirt-sock")
 
 
@@ -57,7 +60,7 @@ def table(settings: HostSettings) -> list[Service]:
     us = [sys.executable, "-m", "hyper_image"]
     return [
         Service("virtlogd", ["virtlogd"]),
-        Service("libvirtd", ["libvirtd"]),
+        Service(LIBVIRTD, [LIBVIRTD]),
         Service("network-guard", [*us, "network-guard"], fds=True),
         Service(
             "sshd",
@@ -83,16 +86,29 @@ def table(settings: HostSettings) -> list[Service]:
 
 def serve(settings: HostSettings, say: Callable[[str], None], ready: Callable[[], None]) -> int:
     """Configure, start and keep everything until told to stop; returns the exit code."""
-    configuration.write_all(settings)
-    kvm_probe.describe(settings, say)
-    supervisor = Supervisor(table(settings), say)
+    certificates = spice_certificates.Watch(settings.certificates, say)
+    try:
+        certificates.begin()
+        configuration.write_all(settings)
+        kvm_probe.describe(settings, say)
+    except OSError as error:
+        what = error.filename or f"A file below {configuration.ISARD}"
+        say(f"{what} cannot be written ({error.strerror}): mend or free that disk. {AGAIN}")
+        return 1
+    supervisor = Supervisor(table(settings), say, certificates)
     return supervisor.run(ready, settings.stop_timeout_s)
 
 
 class Supervisor:
-    def __init__(self, services: list[Service], say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        services: list[Service],
+        say: Callable[[str], None],
+        certificates: spice_certificates.Watch,
+    ) -> None:
         self._running = [Running(service) for service in services]
         self._say = say
+        self._certificates = certificates
         self._stopping = False
         self._wakeup = wake_on_signals((signal.SIGTERM, signal.SIGINT, signal.SIGCHLD), self._note)
 
@@ -111,6 +127,9 @@ class Supervisor:
             elif not is_ready and is_late:
                 self._say("The services of this host do not come up; see the lines above.")
                 started_at = time.monotonic()
+            elif is_ready and self._certificates.look():
+                configuration.write_libvirt()
+                self._end(LIBVIRTD)
             self._wait(0.02 if not is_ready else self._pause())
         self._say("Stopping: asking the guests to shut down.")
         self._shut_down_guests(stop_timeout_s)
@@ -139,7 +158,14 @@ class Supervisor:
 
     def _pause(self) -> float:
         due = [r.start_at for r in self._running if r.process is None]
-        return min(60.0, max(0.0, min(due) - time.monotonic())) if due else 60.0
+        longest = spice_certificates.LOOK_EVERY_S
+        return min(longest, max(0.0, min(due) - time.monotonic())) if due else longest
+
+    def _end(self, name: str) -> None:
+        """A service that is to read its files anew: it is started again by itself. Guests go on."""
+        for running in self._running:
+            if running.service.name == name and running.process is not None:
+                signal_if_there(running.process.pid, signal.SIGTERM)
 
     def _start_due(self) -> None:
         now = time.monotonic()
@@ -187,7 +213,7 @@ class Supervisor:
 
 def start(service: Service) -> subprocess.Popen[bytes]:
     """In a session of its own, so that no terminal's signal reaches it."""
-    log = service.log.open("ab") if service.log is not None else None
+    log = open_log(service.log) if service.log is not None else None
     try:
         return subprocess.Popen(
             service.argv,
@@ -200,6 +226,14 @@ def start(service: Service) -> subprocess.Popen[bytes]:
     finally:
         if log is not None:
             log.close()
+
+
+def open_log(path: Path) -> IO[bytes] | None:
+    """On a read-only disk its lines go where ours go: the guests need the service all the same."""
+    try:
+        return path.open("ab")
+    except OSError:
+        return None
 
 
 def is_answering() -> bool:

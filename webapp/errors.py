@@ -15,7 +15,14 @@ from rethinkdb.errors import ReqlError
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
-from db.errors import Conflict, DatabaseUnavailable, IsardError, NotFound, SchemaError
+from db.errors import (
+    Conflict,
+    DatabaseCannotWrite,
+    DatabaseUnavailable,
+    IsardError,
+    NotFound,
+    SchemaError,
+)
 from db.logs import get_logger
 from db.sentences import explain
 
@@ -88,6 +95,10 @@ def _from_conflict(error: Conflict) -> Response:
 
 def _from_database(error: IsardError) -> Response:
     log.warning("database_unavailable", error=str(error))
+    if isinstance(error, DatabaseCannotWrite):
+        return _answer(
+            Problem(503, "DatabaseCannotWrite", str(error), headers={"Retry-After": "10"})
+        )
     text = "The database does not answer just now. Try again in a moment."
     return _answer(Problem(503, "DatabaseUnavailable", text, headers={"Retry-After": "2"}))
 

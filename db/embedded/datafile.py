@@ -8,6 +8,7 @@ newer than this program or is damaged is refused with a sentence and left exactl
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -31,13 +32,41 @@ class DataFolderError(Exception):
     """The folder or its file cannot be used; the message says why and what to do."""
 
 
+REFUSALS: Final = {
+    sqlite3.SQLITE_FULL: "is full",
+    sqlite3.SQLITE_READONLY: "is read-only",
+    sqlite3.SQLITE_CANTOPEN: "cannot be written",
+    sqlite3.SQLITE_IOERR: "refuses (full, or failing)",
+}
+"""What SQLite says of a disk, by the low byte of its code."""
+
+
+def explain_refusal(error: Exception, folder: Path) -> str | None:
+    """A sentence where it is the disk that does not take what is written; otherwise None."""
+    if isinstance(error, sqlite3.Error):
+        how = REFUSALS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    elif isinstance(error, OSError):
+        how = f"cannot be written ({error.strerror})"
+    else:
+        how = None
+    if how is None:
+        return None
+    return (
+        f"The disk of {folder} {how}: make room there, or see that it can be written. The database "
+        "goes on by itself then."
+    )
+
+
 def claim_folder(folder: Path) -> int:
     """Create the folder if need be and lock it for this process; the descriptor keeps the lock."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise DataFolderError(f"Cannot use the data folder {folder}: {error.strerror}.") from None
+        raise DataFolderError(
+            f"Cannot use the data folder {folder}: {error.strerror}. See that its disk can be "
+            "written and the folder is this user's."
+        ) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -47,17 +76,28 @@ def claim_folder(folder: Path) -> int:
             f"The data folder {folder} is in use by another server (process {holder}). "
             "One process per folder: stop that one first, or choose another folder."
         ) from None
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    with contextlib.suppress(OSError):  # on a full disk: it is only told to people
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """The checked file, created if there is none, ready for the writer."""
-    if path.exists():
-        _check(path)
-    else:
-        _create(path)
+    """The checked file, created if there is none, ready for the writer. Raises DataFolderError."""
+    try:
+        if path.exists():
+            _check(path)
+        else:
+            _create(path)
+        return _open(path)
+    except (sqlite3.Error, OSError) as error:
+        sentence = explain_refusal(error, path.parent)
+        if sentence is None:
+            raise
+        raise DataFolderError(sentence) from error
+
+
+def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from db.embedded.datafile import open_database
+from db.embedded.datafile import explain_refusal, open_database
 from db.embedded.datum import Datum
 from db.embedded.encoded import EncodedDocuments
 
@@ -231,11 +231,15 @@ class Store:
             try:
                 self._commit(group)
             except Exception as error:  # top of the thread: whatever it is, the group failed
-                log.exception("commit failed")
+                group.failure = explain_refusal(error, self.path.parent)
+                if group.failure is None:
+                    log.exception("commit failed")
+                    group.failure = f"{type(error).__name__}: {error}"
+                elif group.failure != self.last_failure:
+                    log.error("Writes are not saved and are undone. %s", group.failure)
+                self.last_failure = group.failure
                 with contextlib.suppress(sqlite3.Error):
                     self._file.execute("ROLLBACK")
-                group.failure = f"{type(error).__name__}: {error}"
-                self.last_failure = group.failure
             with self._condition:
                 self._halted = group.failure is not None
                 self._committed = max(self._committed, group.serial)
@@ -256,6 +260,9 @@ class Store:
             self._file.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?)", kept)
         execute("COMMIT")
         self.commits += 1
+        if self.last_failure is not None:
+            self.last_failure = None
+            log.warning("Writes are saved again.")
 
     def close(self) -> None:
         """Commit what is pending and close the file."""

@@ -12,13 +12,13 @@ import pwd
 from pathlib import Path
 
 from hyper_image import accounts
+from hyper_image.certificates import is_valid_for, what_is_wrong
 from hyper_image.configuration import CERTIFICATE_FILES, LIBVIRT, SPICE_CERTIFICATES
 from hyper_image.manual import files
 from hyper_image.manual.finding import (
     Change,
     Finding,
     Options,
-    ask,
     missing,
     ok,
     restart_if_running,
@@ -57,37 +57,6 @@ def look_at_certificates(_: Options) -> list[Finding]:
 def are_in_place() -> bool:
     user = qemu_user()
     return user is not None and not what_is_wrong(SOURCE) and are_copied(user)
-
-
-def what_is_wrong(folder: Path) -> str:
-    """The first thing, or nothing."""
-    lacking = [name for name in CERTIFICATE_FILES if not (folder / name).is_file()]
-    if lacking:
-        return f"no {', '.join(lacking)}"
-    authority, server, key = (str(folder / name) for name in CERTIFICATE_FILES)
-    of_certificate = ask("openssl", "x509", "-in", server, "-noout", "-pubkey")
-    if of_certificate.returncode == 127:
-        return "openssl is needed to look at them"
-    if of_certificate.returncode != 0:
-        return "server-cert.pem is no certificate"
-    # An empty passphrase: a key that wants another is refused, instead of asking the terminal.
-    of_key = ask("openssl", "pkey", "-in", key, "-pubout", "-passin", "pass:")
-    if of_key.returncode != 0:
-        return "server-key.pem is no key, or has a passphrase"
-    if of_key.stdout != of_certificate.stdout:
-        return "server-key.pem does not belong to server-cert.pem"
-    if not is_valid_for(folder, 0):
-        return "server-cert.pem has expired"
-    if ask("openssl", "verify", "-CAfile", authority, server).returncode != 0:
-        return "server-cert.pem was not issued by ca-cert.pem"
-    return ""
-
-
-def is_valid_for(folder: Path, seconds: int) -> bool:
-    server = str(folder / "server-cert.pem")
-    return (
-        ask("openssl", "x509", "-in", server, "-noout", "-checkend", f"{seconds}").returncode == 0
-    )
 
 
 def qemu_user() -> pwd.struct_passwd | None:

@@ -14,6 +14,7 @@ from db.settings import Settings
 from local.stack import layout
 from local.stack.prepare import CannotPrepare, prepare
 
+DEFAULT_STACK = "isard"
 DATABASE_DEADLINE_S = 60.0
 RETRY_EVERY_S = 0.5
 HEALTH_TIMEOUT_S = 6.0
@@ -35,7 +36,8 @@ def main() -> int:
 
 def run_prepare() -> int:
     names = os.environ.get("ISARD_HOSTNAMES", "").split() or ["isard"]
-    for sentence in prepare(layout.ROOT, names, os.environ.get("ISARD_ADMIN_PASSWORD")):
+    password, stack = os.environ.get("ISARD_ADMIN_PASSWORD"), os.environ.get("ISARD_STACK")
+    for sentence in prepare(layout.ROOT, names, password, stack or DEFAULT_STACK):
         print(sentence, flush=True)
     return 0
 
@@ -43,8 +45,9 @@ def run_prepare() -> int:
 def run_seed() -> int:
     """The database may still be starting: waits for it, and says so once."""
     from db.errors import DatabaseUnavailable
-    from local.stack.seed import seed
+    from local.stack.seed import BACKUPS, UPLOADS, require_writable, seed
 
+    require_writable((BACKUPS, UPLOADS))
     settings = Settings.from_environment()
     deadline = time.monotonic() + DATABASE_DEADLINE_S
     secrets, public = settings.data / "secrets", Path(settings.data, "public")

@@ -21,6 +21,8 @@ SUPERUSER = 0
 ISARD = 64100
 """The user of database, web side and engine in the image of isard-app (docker/app/Dockerfile)."""
 
+STACK_NAME = Path("stack")
+"""Which stack this folder is of."""
 DATABASE_PASSWORD = Path("secrets/database/password")
 SESSION_KEY = Path("secrets/web/session.key")
 FIRST_ADMIN_PASSWORD = Path("secrets/web/first_admin_password")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import subprocess
 from pathlib import Path
 
 from hyper_image import certificates, configuration
@@ -21,9 +22,12 @@ class CannotPrepare(Exception):
     """The message is for the person who starts the stack."""
 
 
-def prepare(root: Path, host_names: list[str], first_password: str | None) -> list[str]:
-    """Returns sentences worth telling. Raises CannotPrepare."""
+def prepare(root: Path, host_names: list[str], first_password: str | None, stack: str) -> list[str]:
+    """`stack`: the name of the one that is started. Returns sentences worth telling. Raises
+    CannotPrepare.
+    """
     try:
+        claim(root, stack)
         make_folders(root)
         is_first_start = not (root / layout.DATABASE_PASSWORD).exists()
         make_secrets(root, first_password)
@@ -32,10 +36,37 @@ def prepare(root: Path, host_names: list[str], first_password: str | None) -> li
         make_ticket_keys(root)
         return [*make_certificates(root, host_names), *first_words(root, is_first_start)]
     except OSError as error:
+        what = error.filename or f"A file below {root}"
         raise CannotPrepare(
-            f"{error.filename or root} cannot be written ({error.strerror}). "
-            f"See that the disk of {root} is not full or read-only, then start again."
+            f"{what} cannot be written ({error.strerror}). {remedy(root)}"
         ) from error
+    except subprocess.SubprocessError as error:
+        said = getattr(error, "stderr", None) or error
+        lines = (said.decode(errors="replace") if isinstance(said, bytes) else str(said)).strip()
+        raise CannotPrepare(
+            f"A key cannot be made below {root} ({lines}). {remedy(root)}"
+        ) from error
+
+
+def claim(root: Path, stack: str) -> None:
+    """One folder, one stack: two databases, two engines on one would spoil each other's work."""
+    file = root / layout.STACK_NAME
+    owner = file.read_text().strip() if file.exists() else ""
+    if owner and owner != stack:
+        raise CannotPrepare(
+            f"The folder {root} belongs to the stack {owner!r}, and this one is {stack!r}: nothing "
+            "was changed. Give this one an ISARD_ROOT of its own. If it is to take the other's "
+            f"place, end that one (docker-compose -p {owner} down) and remove the file {file}."
+        )
+    if not owner:
+        write_private(file, stack + "\n")
+
+
+def remedy(root: Path) -> str:
+    return (
+        f"See that the disk of {root} is neither full nor read-only, then run `docker-compose up "
+        "-d` again: it goes on where it was."
+    )
 
 
 def make_folders(root: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from db import backup, defaults, schema
 from db.connection import Database, r
+from db.errors import IsardError
 from db.settings import Settings
 from local.seed import DEMO_DESCRIPTION, DEMO_MEMORY_MIB
 from local.stack import layout
@@ -23,6 +24,7 @@ from webapp.services import setup, users
 
 DONE = "stack"
 BACKUPS = layout.ROOT / "backups"
+UPLOADS = layout.ROOT / "uploads"
 FIRST_ADMIN = "admin"
 DEMO_IMAGE = layout.ROOT / "images" / "demo.qcow2"
 
@@ -63,6 +65,22 @@ def bring_to_date(database: Database, say: Say) -> None:
         say(f"The database is of schema {found}: it is upgraded. A backup is in {file}.")
     schema.ensure(database)
     defaults.insert_missing(database)
+
+
+def require_writable(folders: tuple[Path, ...]) -> None:
+    """A folder that was mounted into this container while its disk was read-only stays so until
+    the container is started again. Raises IsardError.
+    """
+    for folder in folders:
+        probe = folder / ".isard-writable"
+        try:
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise IsardError(
+                f"{folder} cannot be written ({error.strerror}): mend or free that disk. This "
+                "container is started again by itself."
+            ) from error
 
 
 def find_version(database: Database) -> int | None:

@@ -111,6 +111,20 @@ class DockerEngine:
         """A command that runs in the engine's own network."""
         return [*WITH_PARENT, "nsenter", "-t", str(self._daemon.pid), "-n", *argv]
 
+    def on_its_disks(self, *argv: str) -> None:
+        """A command that sees, and changes, what is mounted where the engine runs."""
+        subprocess.run(
+            ["nsenter", "-t", str(self._daemon.pid), "-m", *argv],
+            check=True,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=COMMAND_TIMEOUT_S,
+        )
+
+    def seen_from_here(self, path: Path) -> Path:
+        """A path of the engine's as this process reaches it."""
+        return Path(f"/proc/{self._daemon.pid}/root", *path.parts[1:])
+
     def publish(self, port: int) -> int:
         """A port of the machine's loopback that leads to a published one."""
         own = free_port()

@@ -13,8 +13,7 @@ blueprint = Blueprint("health", __name__)
 @blueprint.get("/healthz")
 def healthz() -> Response:
     found = health.check(backend().database, backend().lease_watch)
-    response = jsonify(
-        {"status": "ok" if found.is_well else "unavailable", "missing": list(found.missing)}
-    )
+    body = {"status": "ok" if found.is_well else "unavailable", "missing": list(found.missing)}
+    response = jsonify({**body, "message": found.message} if found.message else body)
     response.status_code = 200 if found.is_well else 503
     return response

@@ -1,4 +1,5 @@
-"""Is the product up? The database answers, an engine is at work, a hypervisor is online.
+"""Is the product up? The database answers and can write, an engine is at work, a hypervisor is
+online.
 
 Whether an engine is at work is told by the counter in its lease moving between two looks, on this
 process's own clock: no two machines' clocks are compared, and a lease left behind by a dead engine
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from db import queries
-from db.connection import Database, r
+from db.connection import CANNOT_WRITE, Database, r
 from db.errors import DatabaseUnavailable
 from db.states import HypervisorState
 
@@ -21,11 +22,15 @@ FRESH_S = 10.0
 """How long a counter that moved is believed to go on moving."""
 LOOK_S = 4.0
 """How long the first look waits for the counter to move."""
+WRITE_FAILURES = r.db("rethinkdb").table("current_issues").filter({"type": "write_failure"}).count()
+"""The embedded server's own; RethinkDB has no such issue and ends instead."""
 
 
 @dataclass(frozen=True)
 class Health:
     missing: tuple[str, ...]
+    message: str = ""
+    """What a person has to do about it, where that is known."""
 
     @property
     def is_well(self) -> bool:
@@ -65,14 +70,16 @@ class LeaseWatch:
 
 
 def check(database: Database, watch: LeaseWatch) -> Health:
-    """What is missing of database, engine and hypervisor. Without a database the rest cannot be
-    told and is not named.
+    """What is missing of database, engine and hypervisor, and what to do. Without a database the
+    rest cannot be told and is not named.
     """
     try:
         online = r.row["observed"]["state"].default("").eq(HypervisorState.ONLINE.value)
         hypervisors = database.run(r.table("hypervisors").filter(online).count())
         engine = watch.is_engine_at_work(database)
+        can_write = database.run(WRITE_FAILURES) == 0
     except DatabaseUnavailable:
         return Health(("database",))
-    found = {"engine": engine, "hypervisor": hypervisors > 0}
-    return Health(tuple(name for name, is_there in found.items() if not is_there))
+    found = {"database": can_write, "engine": engine, "hypervisor": hypervisors > 0}
+    missing = tuple(name for name, is_there in found.items() if not is_there)
+    return Health(missing, "" if can_write else CANNOT_WRITE)

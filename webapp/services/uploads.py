@@ -10,6 +10,7 @@ when the medium is available or its row is gone (`sweep`, a loop of webapp/serve
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -41,6 +42,7 @@ PIECE_MAX_BYTES = 64 * 1024**2
 BLOCK_BYTES = 256 * 1024
 RESERVE_BYTES = 1024**3
 SWEEP_S = 5.0
+DISK_REFUSES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 ABANDONED_S = 7 * 86400
 """An upload nobody has gone on with for so long is given up."""
 
@@ -79,7 +81,7 @@ def receive(user: Person, row: Row, offset: int, length: int, stream: IO[bytes])
         return {"offset": size, "size": size}
     if length > PIECE_MAX_BYTES or offset + length > size:
         raise Problem(413, "TooLarge", f"A piece has up to {PIECE_MAX_BYTES} bytes of the file.")
-    with _alone(media_id) as file:
+    with _room_told(), _alone(media_id) as file:
         have = file.seek(0, os.SEEK_END)
         if offset != have:
             raise Conflict("WrongOffset", f"The next piece begins at {have}.")
@@ -203,6 +205,22 @@ def _copy(stream: IO[bytes], file: IO[bytes], length: int) -> None:
             return
         off_the_loop(file.write, block)
         left -= len(block)
+
+
+@contextlib.contextmanager
+def _room_told() -> Iterator[None]:
+    """Raises 503 where our own disk does not take it; what has come before counts."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_REFUSES:
+            raise
+        log.error("upload_not_kept", folder=str(backend().settings.spool), error=error.strerror)
+        text = (
+            f"The server cannot keep what is uploaded just now ({error.strerror}). Go on with the "
+            "upload later: what has arrived is kept."
+        )
+        raise Problem(503, "NoSpace", text, headers={"Retry-After": "60"}) from error
 
 
 @contextlib.contextmanager

@@ -33,6 +33,7 @@ def _state() -> dict[str, Any]:
     hosts = hypervisors.list_hypervisors(current_user)
     return {
         "missing": found.missing,
+        "message": found.message,
         "lease": engine["lease"],
         "loops": sorted((name, as_mapping(loop)) for name, loop in loops.items()),
         "online": sum(host["observed"]["state"] == "online" for host in hosts),

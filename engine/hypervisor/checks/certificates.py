@@ -28,6 +28,10 @@ COPY = (
     "Copy ca-cert.pem, server-cert.pem and server-key.pem from /opt/isard/certs/default of this "
     f"installation to {FOLDER} on the host, and restart libvirt there."
 )
+RIGHT = (
+    "Put ca-cert.pem, server-cert.pem and server-key.pem that belong together into "
+    "/opt/isard/certs/default of the host: its container takes them within seconds."
+)
 
 LOOK = """
 conf=/etc/libvirt/qemu.conf
@@ -53,6 +57,8 @@ echo "$user"
 echo "$readable"
 stat -L -c %a -- "$folder/server-key.pem" 2>/dev/null || echo
 value spice_tls | tr -d ' '
+echo '--- problem'
+cat -- "$folder/problem" 2>/dev/null
 echo '--- authority'
 cat -- "$folder/ca-cert.pem" 2>/dev/null
 echo '--- server'
@@ -76,15 +82,26 @@ class Certificates:
     authority: str
     server: str
     key: str
+    problem: str = ""
+    """What a host in a container says of certificates it has not taken."""
 
 
 def parse(text: str) -> Certificates:
-    head, _, rest = text.partition("--- authority\n")
+    head, _, rest = text.partition("--- problem\n")
+    problem, _, rest = rest.partition("--- authority\n")
     authority, _, rest = rest.partition("--- server\n")
     server, _, key = rest.partition("--- key\n")
     folder, user, readable, mode, spice_tls, *_ = [*head.split("\n"), "", "", "", "", ""]
     return Certificates(
-        folder, user, readable, mode, spice_tls.strip() == "1", authority, server, key.strip()
+        folder,
+        user,
+        readable,
+        mode,
+        spice_tls.strip() == "1",
+        authority,
+        server,
+        key.strip(),
+        problem.strip(),
     )
 
 
@@ -111,6 +128,8 @@ def check_spice_tls(visit: Visit) -> Finding:
 
 def judge(found: Certificates, name: str, now: datetime) -> Finding:
     """The first thing that is wrong. `name`: what viewers call this host by. Pure."""
+    if found.problem:
+        return warned(found.problem, RIGHT)
     try:
         authority = x509.load_pem_x509_certificate(found.authority.encode())
         server = x509.load_pem_x509_certificate(found.server.encode())

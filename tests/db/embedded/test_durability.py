@@ -21,6 +21,9 @@ from typing import Any
 import pytest
 from rethinkdb.errors import ReqlDriverError, ReqlError, ReqlOpFailedError
 
+from db.connection import Database
+from db.errors import DatabaseCannotWrite
+from db.settings import Settings
 from tests.db.embedded.conftest import r
 from tests.servers import ROOT, EmbeddedServer, free_port, wait_until
 
@@ -249,8 +252,16 @@ def test_a_failed_commit_is_undone_and_reported(server: EmbeddedServer, full_dis
     assert table.get_all(7, index="n").count().run(connection) == 0
     issues = list(r.db("rethinkdb").table("current_issues").run(connection))
     assert [issue["type"] for issue in issues] == ["write_failure"]
+    database = Database(Settings.from_environment({"ISARD_DB_PORT": str(server.port)}))
+    large = {"id": 4, "pad": "x" * 4_000_000}
+    with pytest.raises(DatabaseCannotWrite, match="full or read-only"):
+        database.run(r.db("test").table("t").insert(large))
+    assert "Writes are not saved and are undone. The disk of" in server.log_text()
     full_disk(False)
     assert table.insert({"id": 3, "n": 3}).run(connection)["inserted"] == 1
+    assert list(r.db("rethinkdb").table("current_issues").run(connection)) == []
+    assert "Writes are saved again" in server.log_text()
+    database.close()
     assert feed.next(wait=10)["new_val"] == {"id": 3, "n": 3}
     server.kill()
     server.start()
