@@ -183,6 +183,18 @@ def test_two_web_sides_do_not_write_one_file(
     assert send(ana, upload, 5, b"56789").status_code == 200
 
 
+def test_a_full_disk_of_the_server_is_said(
+    ana: Api, upload: str, web_settings: WebSettings
+) -> None:
+    web_settings.spool.mkdir(parents=True, exist_ok=True)
+    (web_settings.spool / upload).symlink_to("/dev/full")
+    refused = send(ana, upload, 0, b"0123456789")
+    assert (refused.status_code, refused.json["reason"]) == (503, "NoSpace")
+    assert "No space left on device" in refused.json["detail"]
+    (web_settings.spool / upload).unlink()
+    assert send(ana, upload, 0, b"0123456789").json == {"offset": 10, "size": 10}
+
+
 def test_the_disk_is_waited_for_off_the_loop(
     ana: Api, upload: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
