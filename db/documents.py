@@ -331,6 +331,8 @@ class Pool(TypedDict, total=False):
     viewer: dict[str, Any]
     interfaces: list[str]
     allowed: dict[str, Any]
+    """Whose desktops, templates and media may be in it, see Domain.allowed; left out: everybody's.
+    """
     observed: ObservedPool
 
 

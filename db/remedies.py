@@ -56,6 +56,11 @@ REMEDIES: dict[str, Remedy] = {
         "An administrator can share the network, or give it another one.",
         "Share the network with its owner, or give the desktop another one, then try again.",
     ),
+    Reason.POOL_REFUSED: Remedy(
+        "An administrator can share the pool with you. It goes on by itself then.",
+        "Share the pool with its owner on the pool's page, or delete it and make it in another "
+        "pool; it goes on by itself.",
+    ),
     Reason.ADDRESS_TAKEN: Remedy(
         "It starts by itself once the other desktop is stopped.",
         "Stop the other desktop, or give one of the two another address.",

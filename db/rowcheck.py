@@ -222,19 +222,6 @@ class PoolPathModel(_Row):
     weight: int = Field(default=100, ge=0, le=1000)
 
 
-class PoolModel(_Row):
-    id: Slug
-    name: Name | None = None
-    description: Description = ""
-    paths: dict[Literal["bases", "templates", "groups", "media"], list[PoolPathModel]]
-    balancer: Literal["free_memory", "round_robin", "least_cpu", "weighted"] = "free_memory"
-    cpu_mode: Literal["host-passthrough", "host-model", "maximum"] | None = None
-
-
-NETWORK_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,49}$"
-BRIDGE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$"
-
-
 class AllowedModel(_Row):
     """Of each kind: False for nobody, an empty list for everybody, or the ids of some."""
 
@@ -242,6 +229,20 @@ class AllowedModel(_Row):
     categories: Literal[False] | list[str] = False
     groups: Literal[False] | list[str] = False
     users: Literal[False] | list[str] = False
+
+
+class PoolModel(_Row):
+    id: Slug
+    name: Name | None = None
+    description: Description = ""
+    paths: dict[Literal["bases", "templates", "groups", "media"], list[PoolPathModel]]
+    balancer: Literal["free_memory", "round_robin", "least_cpu", "weighted"] = "free_memory"
+    cpu_mode: Literal["host-passthrough", "host-model", "maximum"] | None = None
+    allowed: AllowedModel | None = None
+
+
+NETWORK_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,49}$"
+BRIDGE_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$"
 
 
 class NetworkModel(_Row):

@@ -159,6 +159,7 @@ class Reason(StrEnum):
     NO_DISK_HOST = "NoDiskHost"
     NO_NETWORK = "NoNetwork"
     NETWORK_REFUSED = "NetworkRefused"
+    POOL_REFUSED = "PoolRefused"
     ADDRESS_TAKEN = "AddressTaken"
     PATH_REMOVED = "PathRemoved"
     PARENT_NOT_READY = "ParentNotReady"
@@ -304,6 +305,7 @@ _WAITING_REASONS = frozenset(
         Reason.NO_DISK_HOST,
         Reason.NO_NETWORK,
         Reason.NETWORK_REFUSED,
+        Reason.POOL_REFUSED,
         Reason.ADDRESS_TAKEN,
         Reason.PATH_REMOVED,
         Reason.PARENT_NOT_READY,

@@ -139,6 +139,8 @@ class Facts:
     """This template's making was begun, and is to be taken back or finished."""
     disk_host_problem: str | None = None
     """Why no host can work on its disks now."""
+    pool_refused: str | None = None
+    """Why its owner may have nothing made in its pool."""
     work: str | None = None
     """What a task does with its disks now: they are neither used nor touched meanwhile."""
     media_problem: str | None = None
@@ -378,6 +380,8 @@ def _finish_with_media(case: _Case) -> Action:
 
 
 def _create(case: _Case) -> Action:
+    if case.facts.pool_refused:
+        return Wait(Reason.POOL_REFUSED, case.facts.pool_refused, ("disk-host",))
     if case.facts.parent_problem:
         origin = case.row.get("origin") or {}
         if origin.get("media"):

@@ -20,6 +20,8 @@ from db.states import MediaDesired, MediaState, Reason
 class MediaFacts:
     host_problem: str | None = None
     """Why no host can work on its storage now."""
+    pool_refused: str | None = None
+    """Why its owner may bring nothing into its pool."""
     recorded: bool = False
     """The ledger says that there may be something of it on a storage."""
     deletion_begun: bool = False
@@ -118,6 +120,8 @@ def _gate(case: _Case, now: datetime) -> MediaActionToDo | None:
 
 
 def _fetch(case: _Case) -> MediaActionToDo:
+    if case.facts.pool_refused:
+        return Wait(Reason.POOL_REFUSED, case.facts.pool_refused, ("disk-host",))
     if case.facts.host_problem:
         return Wait(Reason.NO_DISK_HOST, case.facts.host_problem, ("disk-host",))
     return Fetch()

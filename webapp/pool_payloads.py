@@ -9,6 +9,7 @@ pool {
              message, remedy}]}],                                      (the same with what is seen)
   observed: {state: "ok"|"degraded"|"failed"|"unknown", tone, reason, message, waiting,
              removed: [{path, disks}], at},
+  allowed, shared, shared_with: as of a network,
   problem: null | {field, message}
 }
 network {
@@ -24,6 +25,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from db.rowcheck import USES, RowProblem, check_interface, check_pool, paths_of
+from db.sharing import pool_allowed
 from webapp.tidy import as_iso, as_list, as_mapping, as_mappings, as_number, as_text
 
 Payload = dict[str, Any]
@@ -56,6 +58,7 @@ def pool(row: Mapping[str, Any]) -> Payload:
             ],
             "at": as_iso(seen.get("at")),
         },
+        **_sharing(pool_allowed(row)),
         "problem": problem_of(check_pool(dict(row))),
     }
 
@@ -64,9 +67,6 @@ def network(row: Mapping[str, Any]) -> Payload:
     kind = as_text(row.get("kind")) or "network"
     name = as_text(row.get("network")) or "default"
     bridge = as_text(row.get("bridge"))
-    allowed = {key: _ids(as_mapping(row.get("allowed")).get(key)) for key in SHARING}
-    lists = [value for value in allowed.values() if value is not False]
-    everybody = [] in lists
     return {
         "id": str(row["id"]),
         "name": as_text(row.get("name")) or str(row["id"]),
@@ -77,12 +77,21 @@ def network(row: Mapping[str, Any]) -> Payload:
         "source": {"network": name, "bridge": bridge or ""}.get(kind, f"isard-{row['id']}"),
         "model": as_text(row.get("model")) or "virtio",
         "addresses": as_text(row.get("addresses")) or ("first" if kind == "isolated" else "dhcp"),
+        **_sharing(row.get("allowed")),
+        "problem": problem_of(check_interface(dict(row))),
+    }
+
+
+def _sharing(given: object) -> Payload:
+    allowed = {key: _ids(as_mapping(given).get(key)) for key in SHARING}
+    lists = [value for value in allowed.values() if value is not False]
+    everybody = [] in lists
+    return {
         "allowed": allowed,
         "shared": "everybody" if everybody else "some" if lists else "nobody",
         "shared_with": []
         if everybody
         else [f"{SHARING[key]} {one}" for key in SHARING for one in allowed[key] or []],
-        "problem": problem_of(check_interface(dict(row))),
     }
 
 

@@ -37,6 +37,7 @@ from engine.reconcilers.disk_places import (
     find_site_of_records,
     mark_id,
     path_removed,
+    pool_of,
     shown_disks_of,
 )
 from engine.reconcilers.domain_networks import refuse_networks
@@ -47,6 +48,7 @@ from engine.reconcilers.drives import (
     path_of,
     why_not_ready,
 )
+from engine.reconcilers.owners import pool_refused
 from engine.storage.paths import DiskPlan, derive_disks, split_disk_path
 from engine.unit import Unit
 
@@ -207,6 +209,9 @@ def refuse_start(context: Context, reading: Reading) -> Refused | None:
     removed = path_removed(context, reading.row, reading.made)
     if removed:
         return Refused(Reason.PATH_REMOVED, removed)
+    refused = pool_refused(context, reading.row, pool_of(reading.row))
+    if refused:
+        return Refused(Reason.POOL_REFUSED, refused)
     return refuse_networks(context, reading.row)
 
 
@@ -304,6 +309,13 @@ def _facts_for_deletion(context: Context, reading: Reading) -> dict[str, Any]:
 
 def _facts_for_making(context: Context, reading: Reading) -> dict[str, Any]:
     unfinished = not reading.records or len(reading.made) < len(reading.records)
+    facts = _facts_of_unmade(context, reading, unfinished)
+    if facts.get("unmade_disks"):
+        facts["pool_refused"] = pool_refused(context, reading.row, pool_of(reading.row))
+    return facts
+
+
+def _facts_of_unmade(context: Context, reading: Reading, unfinished: bool) -> dict[str, Any]:
     if source_of(reading.row):
         return _facts_for_templating(context, reading) if unfinished else {}
     parent_problem = _image_problem(context, reading) if unfinished else None

@@ -13,15 +13,12 @@ from typing import Any
 
 from db import queries
 from db.rowcheck import SpecModel
-from db.sharing import is_allowed
 from db.states import Reason
 from engine.networks import read_network
 from engine.placement import Refused
 from engine.reconcilers import Context
+from engine.reconcilers.owners import may_use
 from engine.storage.paths import derive_mac
-
-EVERYBODYS = "roles"
-"""Where this list is empty the network is everybody's, and the owner need not be looked up."""
 
 
 def refuse_networks(context: Context, row: Mapping[str, Any]) -> Refused | None:
@@ -33,7 +30,7 @@ def refuse_networks(context: Context, row: Mapping[str, Any]) -> Refused | None:
         network = read_network(found) if found else f"There is no network {name!r}."
         if found is None or isinstance(network, str):
             return Refused(Reason.NO_NETWORK, str(network))
-        if not _may_use(context, row, found.get("allowed")):
+        if not may_use(context, row, found.get("allowed")):
             title = found.get("name") or name
             return Refused(
                 Reason.NETWORK_REFUSED, f"The network {title!r} is not shared with its owner."
@@ -53,20 +50,6 @@ def refuse_networks(context: Context, row: Mapping[str, Any]) -> Refused | None:
                 f"runs on {others[0].hypervisor!r}.",
             )
     return None
-
-
-def _may_use(context: Context, row: Mapping[str, Any], allowed: object) -> bool:
-    if isinstance(allowed, Mapping) and allowed.get(EVERYBODYS) == []:
-        return True
-    owner = queries.get_row(context.database, "users", row["user"]) or {}
-    role = str(owner.get("role") or "")
-    return role == "admin" or is_allowed(
-        allowed,
-        role=role,
-        category=str(row["category"]),
-        group=str(row["group"]),
-        user=str(row["user"]),
-    )
 
 
 def _name_of(context: Context, domain_id: Any) -> str:

@@ -39,6 +39,7 @@ from engine.media_decisions import (
 from engine.reconcilers import Context, Outcome
 from engine.reconcilers.disk_places import DiskSite, find_media_site, prove_storage
 from engine.reconcilers.observation import invalid_row, is_news, retry_delay_s
+from engine.reconcilers.owners import pool_refused
 from engine.storage.addresses import read_allowed
 from engine.storage.downloads import Source, Stored, uploaded
 from engine.storage.media_paths import MediaPlace, place_media
@@ -116,17 +117,21 @@ class Step:
 
     def _gather(self) -> MediaFacts:
         record = self.record or {}
+        pool = str(record.get("pool") or self.row.get("pool") or "default")
         self.site, problem = find_media_site(
             self._c,
-            str(record.get("pool") or self.row.get("pool") or "default"),
+            pool,
             str(self.row["id"]),
             str(record["pool_path"]) if record.get("pool_path") else None,
         )
+        is_here = record.get("state") == "made"
         users: list[dict[str, Any]] = []
         if self.row["desired"]["state"] != MediaDesired.AVAILABLE:
             users = queries.list_media_users(self._c.database, str(self.row["id"]))
         return MediaFacts(
             host_problem=problem,
+            # What is there already stays there, and is looked at again.
+            pool_refused=None if is_here else pool_refused(self._c, self.row, pool),
             recorded=bool(self.record),
             deletion_begun=record.get("state") == "deleting",
             users=tuple(sorted(str(user.get("name") or user["id"]) for user in users)),

@@ -20,6 +20,7 @@ from db.states import Reason
 from db.taskcheck import ExportArgs
 from engine.errors import HostLost, Terminal
 from engine.reconcilers.disk_places import DiskSite, find_media_site, prove_storage
+from engine.reconcilers.owners import pool_refused
 from engine.reconcilers.task_job import FAILURES, Job, Result, Waiting
 from engine.reconcilers.task_work import ROOM_TO_SPARE, Bench, at_work, chosen, read_chain
 from engine.storage.exports import EXTENSIONS, ExportWork
@@ -31,9 +32,13 @@ def export(job: Job) -> Result:
     args = job.args(ExportArgs)
     medium = _require_medium(job, args.medium)
     record = queries.read_media(job.c.database, args.medium)["record"] or {}
+    pool = str(record.get("pool") or medium.get("pool") or "default")
+    refused = pool_refused(job.c, medium, pool)
+    if refused:
+        raise Waiting(Reason.POOL_REFUSED, refused, ("disk-host",))
     site, problem = find_media_site(
         job.c,
-        str(record.get("pool") or medium.get("pool") or "default"),
+        pool,
         args.medium,
         str(record["pool_path"]) if record.get("pool_path") else None,
     )

@@ -28,6 +28,7 @@ from engine.reconcilers.disk_places import (
     prove_storage,
 )
 from engine.reconcilers.domain_facts import Elsewhere, Reading, read
+from engine.reconcilers.owners import pool_refused
 from engine.reconcilers.task_job import (
     FAILURES,
     Job,
@@ -222,6 +223,9 @@ def require_path(job: Job, new: Reading, source: Reading | None) -> DiskSite:
                 f"From one pool into another nothing is copied ({', '.join(sorted(pools))}).",
                 step="placement.pool",
             )
+    refused = pool_refused(job.c, new.row, pool_of(new.row))
+    if refused:
+        raise Waiting(Reason.POOL_REFUSED, refused, ("disk-host",))
     begun = [split_disk_path(str(record["path"])).pool_path for record in new.records]
     site, problem = find_site(job.c, new.row)
     if site is None:

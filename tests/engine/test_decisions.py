@@ -197,6 +197,7 @@ def all_facts(seen: Observed) -> list[Facts]:
             {"placement": refused},
             {"parent_problem": "not yet"},
             {"disk_host_problem": "none online"},
+            {"pool_refused": "not shared"},
             {"children": 2},
             {"leaving_children": 1},
             {"deletion_begun": True, "children": 2},
@@ -261,7 +262,7 @@ def test_whatever_the_facts_nothing_is_lost() -> None:
                 assert isinstance(action, Fail | Hold), where
             if sight.state is Observed.UNKNOWN:
                 assert isinstance(action, Wait | Forget | Rest | Fail | Hold | Settle), where
-    assert checked == 4 * 5 * 2 * 2 * 5 * 3 * 19
+    assert checked == 4 * 5 * 2 * 2 * 5 * 3 * 20
 
 
 @pytest.mark.parametrize("desired", list(Desired))

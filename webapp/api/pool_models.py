@@ -39,6 +39,7 @@ class NewPool(Body):
     balancer: Balancer = "free_memory"
     cpu_mode: CpuMode | None = None
     paths: PathsOfUses = PathsOfUses()
+    allowed: Allowed = Allowed(roles=[])
 
 
 class ChangePool(Body):
@@ -49,6 +50,7 @@ class ChangePool(Body):
     balancer: Balancer | None = None
     cpu_mode: CpuMode | None = None
     paths: PathsOfUses | None = None
+    allowed: Allowed | None = None
 
     @model_validator(mode="after")
     def something(self) -> ChangePool:
@@ -166,8 +168,19 @@ class Pool(Answer):
     paths: dict[str, list[PoolPath]]
     storage: list[Storage]
     observed: ObservedPool
+    allowed: dict[str, list[str] | bool]
+    shared: Literal["everybody", "some", "nobody"]
+    shared_with: list[str]
     problem: RowProblem | None
 
 
+class UsablePool(Answer):
+    """What who is no administrator is told."""
+
+    id: str
+    name: str
+    description: str
+
+
 class Pools(Answer):
-    items: list[Pool]
+    items: list[Pool | UsablePool]

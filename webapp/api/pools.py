@@ -1,4 +1,6 @@
-"""Pools over REST, for administrators: thin, see `webapp.services.pools`."""
+"""Pools over REST, for administrators; the list is for everybody. Thin, see
+`webapp.services.pools`.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,10 @@ from webapp.services import pools
 TAG = "Storage and pools"
 
 
-@operation("GET", "/pools", tag=TAG, summary="List pools", who="admin", answer=Pools)
+@operation("GET", "/pools", tag=TAG, summary="List pools", answer=Pools)
 def list_pools(user: Person) -> dict[str, Any]:
-    return {"items": pools.list_pools(user)}
+    """Those that the caller may use; who is no administrator gets `id`, `name`, `description`."""
+    return {"items": pools.list_usable(user)}
 
 
 @operation(

@@ -28,7 +28,7 @@ from webapp import payloads
 from webapp.auth.permissions import Person, actions_for, can_see_desktop, can_use_template
 from webapp.errors import Problem, not_found
 from webapp.extensions import database
-from webapp.services import audit, networks, thumbnails
+from webapp.services import audit, networks, pools, thumbnails
 from webapp.tidy import as_list, as_mapping, as_text, tidy_domain
 
 Payload = dict[str, Any]
@@ -105,10 +105,12 @@ def create_desktop(
 
 def new_row(owner: Person, name: str, template: Row, description: str = "", icon: str = "") -> Row:
     """A desktop's row, as it is made from this template for its owner. Raises 422 where the owner
-    may not use its networks.
+    may not use its networks or its pool.
     """
     spec = spec_from(template)
     networks.refuse_unshared(owner, [card["id"] for card in spec["interfaces"]])
+    pool = as_mapping(template.get("placement")).get("pool") or "default"
+    pools.refuse_unshared(owner, pool, "origin.template")
     return {
         "id": str(uuid.uuid4()),
         "kind": Kind.DESKTOP.value,
@@ -122,7 +124,7 @@ def new_row(owner: Person, name: str, template: Row, description: str = "", icon
         "origin": {"template": template["id"]},
         "parents": [*as_list(template.get("parents")), template["id"]],
         "spec": spec,
-        "placement": {"pool": as_mapping(template.get("placement")).get("pool") or "default"},
+        "placement": {"pool": pool},
     }
 
 

@@ -22,7 +22,7 @@ from webapp import payloads
 from webapp.auth.permissions import Person
 from webapp.errors import Problem
 from webapp.extensions import database
-from webapp.services import audit, desktops, media
+from webapp.services import audit, desktops, media, pools
 from webapp.tidy import as_mapping, as_mappings, as_number, as_text, tidy_domain, tidy_media
 
 Payload = dict[str, Any]
@@ -74,6 +74,8 @@ def create_from_media(user: Person, fields: Mapping[str, Any]) -> Payload:
     spec = _spec_of(profile, wanted)
     spec["media"] = _judge_drives(user, drives)
     size_gib = fields.get("size_gib") or (None if is_disk else profile["size_gib"])
+    pool = as_text(medium.get("pool")) or "default"
+    pools.refuse_unshared(user, pool, "origin.media")
     row = {
         "id": str(uuid.uuid4()),
         "kind": Kind.DESKTOP.value,
@@ -87,7 +89,7 @@ def create_from_media(user: Person, fields: Mapping[str, Any]) -> Payload:
         "origin": {"media": medium["id"], **({"size_gib": size_gib} if size_gib else {})},
         "parents": [],
         "spec": spec,
-        "placement": {"pool": as_text(medium.get("pool")) or "default"},
+        "placement": {"pool": pool},
     }
     made = desired.create_domain(database(), row, user.actor)
     audit.record(user.actor, "desktop.create", f"domain/{made['id']}", media=medium["id"])

@@ -18,7 +18,7 @@ from db.rowcheck import DISK_ID, NAME_MAX, Name
 from db.states import Kind, MediaDesired
 from webapp.auth.permissions import Person
 from webapp.extensions import database
-from webapp.services import audit, desktops
+from webapp.services import audit, desktops, pools
 from webapp.tidy import as_mapping, as_text
 
 Row = dict[str, Any]
@@ -70,6 +70,7 @@ def add_export(user: Person, source: Row, task_id: str, wish: ExportWish) -> str
         "source": {"task": task_id},
         "allowed": NOBODY,
     }
+    pools.refuse_unshared(user, row["pool"], "pool")
     made = desired.create_media(database(), row, MediaDesired.AVAILABLE, user.actor)
     audit.record(user.actor, "media.create", f"media/{made['id']}", task=task_id)
     return str(made["id"])
@@ -116,6 +117,7 @@ def _row(user: Person, kind: str, name: str, task_id: str) -> Row:
 
 
 def _add(user: Person, row: Row) -> str:
+    pools.refuse_unshared(user, row["placement"]["pool"], "pool")
     made = desired.create_domain(database(), row, user.actor)
     noun = "desktop" if row["kind"] == Kind.DESKTOP else "template"
     audit.record(user.actor, f"{noun}.create", f"domain/{made['id']}", task=row["origin"]["task"])

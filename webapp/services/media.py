@@ -28,7 +28,7 @@ from webapp import media_payloads
 from webapp.auth.permissions import Person, can_add_media, can_change_media, can_see_media
 from webapp.errors import Problem, not_found
 from webapp.extensions import database
-from webapp.services import audit, uploads
+from webapp.services import audit, pools, uploads
 from webapp.tidy import as_text, tidy_media
 
 Payload = dict[str, Any]
@@ -118,6 +118,7 @@ def add_medium(user: Person, fields: dict[str, Any]) -> Payload:
         raise Problem(422, "InvalidField", problem.message, field=problem.field)
     if queries.get_row(database(), "hypervisors_pools", row["pool"]) is None:
         raise Problem(422, "NoSuchPool", f"There is no pool {row['pool']!r}.", field="pool")
+    pools.refuse_unshared(user, row["pool"], "pool")
     made = desired.create_media(database(), row, state, user.actor)
     audit.record(user.actor, "media.add", f"media/{media_id}", upload=by_upload)
     return media_payloads.medium(made, user)

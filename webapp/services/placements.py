@@ -1,8 +1,9 @@
 """Where a desktop runs (for administrators) and what it is connected to (for its owner).
 
 Both are written into the row and count from the next start; what runs is left alone. A pool is only
-taken where the desktop's disks lie on its paths, a hypervisor only where it is of the pool, and a
-network only where the owner may use it: the engine would wait for all three.
+taken where the desktop's disks lie on its paths and the owner may use it, a hypervisor only where
+it is of the pool, and a network only where the owner may use it: the engine would wait for all of
+these.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from webapp.auth.permissions import Person
 from webapp.auth.sessions import read_person
 from webapp.errors import Problem
 from webapp.extensions import database
-from webapp.services import audit, desktops, networks
+from webapp.services import audit, desktops, networks, pools
 from webapp.tidy import as_mapping, as_mappings, as_text, tidy_domain
 
 Payload = dict[str, Any]
@@ -38,6 +39,7 @@ def place(user: Person, desktop_id: str, changes: dict[str, Any]) -> Payload:
     pool = as_text(after.get("pool")) or "default"
     if pool != (as_text(before.get("pool")) or "default"):
         _require_disks_in(row["id"], pool)
+        pools.refuse_unshared(_whose(user, row.get("user")), pool, "placement.pool")
     for field in HYPERVISORS:
         if after.get(field) is not None:
             _require_of_pool(str(after[field]), pool, field)
@@ -65,8 +67,8 @@ def list_networks_for(user: Person, desktop: Payload) -> list[Payload]:
 
 
 def _whose(user: Person, owner: object) -> Person:
-    """Who must be allowed to use a network, whoever asks: the engine starts no desktop on one that
-    its owner may not use.
+    """Who must be allowed to use a network or pool, whoever asks: the engine starts no desktop on
+    one that its owner may not use.
     """
     return read_person(str(owner)) or user
 

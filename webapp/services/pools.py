@@ -1,4 +1,4 @@
-"""Pools, for administrators: list, add, edit, delete.
+"""Pools, for administrators: list, add, edit, delete; and for everybody: who may use which.
 
 A row is judged with the kernel's own check before it is written, so a form, a script and the API
 refuse the same things. A path on which disks lie is not taken off by the form, nor a pool deleted
@@ -12,10 +12,12 @@ from typing import Any
 
 from db import desired, queries
 from db.connection import r
+from db.defaults import EVERYBODY
 from db.errors import Conflict
 from db.rowcheck import check_pool, paths_of
+from db.sharing import pool_allowed
 from webapp import pool_payloads
-from webapp.auth.permissions import Person, can_administer
+from webapp.auth.permissions import Person, can_administer, is_shared
 from webapp.errors import Problem, not_found
 from webapp.extensions import database
 from webapp.services import audit
@@ -25,6 +27,28 @@ Row = dict[str, Any]
 
 TABLE = "hypervisors_pools"
 FIRST = "default"
+
+
+def list_usable(user: Person) -> list[Payload]:
+    """All of each for administrators; for others {id, name, description} of those they may use."""
+    if user.is_admin:
+        return list_pools(user)
+    rows = [row for row in queries.list_rows(database(), TABLE) if isinstance(row["id"], str)]
+    shown = [pool_payloads.pool(row) for row in rows if is_shared(user, pool_allowed(row))]
+    short = [{key: one[key] for key in ("id", "name", "description")} for one in shown]
+    return sorted(short, key=lambda item: item["id"])
+
+
+def refuse_unshared(owner: Person, pool_id: object, field: str) -> None:
+    """Raises 422 for a pool that is not shared with them. One that is not there (any more) may
+    come back: the engine waits for it.
+    """
+    row = queries.get_row(database(), TABLE, str(pool_id)[:200])
+    if row is None or owner.is_admin or is_shared(owner, pool_allowed(row)):
+        return
+    title = row.get("name") or row["id"]
+    text = f"The pool {title!r} is not shared with {owner.id}."
+    raise Problem(422, "PoolRefused", text, field=field)
 
 
 def list_pools(user: Person) -> list[Payload]:
@@ -39,7 +63,8 @@ def get_pool(user: Person, pool_id: str) -> Payload:
 
 def add_pool(user: Person, fields: dict[str, Any]) -> Payload:
     _require_admin(user)
-    row = {**fields, "name": fields.get("name") or fields["id"]}
+    name, allowed = fields.get("name") or fields["id"], fields.get("allowed") or EVERYBODY
+    row = {**fields, "name": name, "allowed": allowed}
     _judge(row)
     made = desired.create_plain(database(), TABLE, row)
     audit.record(user.actor, "pool.add", f"pool/{row['id']}")

@@ -26,7 +26,7 @@ from webapp.auth.permissions import (
 )
 from webapp.errors import Problem, invalid, not_found
 from webapp.extensions import database
-from webapp.services import audit, desktops
+from webapp.services import audit, desktops, pools
 from webapp.tidy import as_list, as_mapping, as_text, tidy_domain
 
 Payload = dict[str, Any]
@@ -62,6 +62,8 @@ def make_template(user: Person, fields: dict[str, Any]) -> Payload:
     if fields["kind"] == Kind.BASE and not user.is_admin:
         raise Problem(403, "AdministratorsOnly", "Only administrators make base images.")
     desktop = _find_desktop(user, fields["origin"]["desktop"])
+    pool = as_mapping(desktop.get("placement")).get("pool") or "default"
+    pools.refuse_unshared(user, pool, "origin.desktop")
     row = {
         "id": str(uuid.uuid4()),
         "kind": fields["kind"],
@@ -75,7 +77,7 @@ def make_template(user: Person, fields: dict[str, Any]) -> Payload:
         "origin": {"desktop": desktop["id"]},
         "parents": as_list(desktop.get("parents")),
         "spec": desktops.spec_from(desktop),
-        "placement": {"pool": as_mapping(desktop.get("placement")).get("pool") or "default"},
+        "placement": {"pool": pool},
         "allowed": fields["allowed"],
     }
     made = desired.create_domain(database(), row, user.actor)

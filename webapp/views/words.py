@@ -47,6 +47,7 @@ WORDS: dict[str, dict[str, str]] = {
         "NoDiskHost": "Waiting for its storage",
         "NoNetwork": "Waiting for its network",
         "NetworkRefused": "It may not use its network",
+        "PoolRefused": "It may not use its pool",
         "AddressTaken": "Its network address is in use",
         "PathRemoved": "Its disk lies outside its pool",
         "ParentNotReady": "Waiting for what it is made from",

@@ -105,3 +105,26 @@ def test_a_pool_is_edited_and_removed(site: Site) -> None:
     page.get_by_role("button", name="Remove it").click()
     page.wait_for_url("**/admin/pools")
     assert pool_row(site, "lab") is None
+
+
+def test_a_pool_is_shared_with_some_and_then_with_everybody(site: Site) -> None:
+    site.insert("hypervisors", rows.hypervisor("hyper-1"))
+    site.insert("hypervisors_pools", rows.pool("lab"))
+    page = visit(site, "/admin/pools/lab")
+    expect(page.locator(".page-head")).to_contain_text("Shared with: Everybody")
+    page.get_by_role("button", name="Edit").click()
+    dialog = page.get_by_role("dialog", name="Edit Laboratory")
+    expect(dialog.get_by_label("Groups")).to_be_hidden()
+    dialog.get_by_label("Shared with").select_option("some")
+    dialog.get_by_label("Groups").fill("class-1A, class-1B")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_be_hidden()
+    expect(page.locator(".page-head")).to_contain_text("group class-1A, group class-1B")
+    assert pool_row(site, "lab")["allowed"]["groups"] == ["class-1A", "class-1B"]
+    page.get_by_role("button", name="Edit").click()
+    expect(dialog.get_by_label("Groups")).to_have_value("class-1A, class-1B")
+    dialog.get_by_label("Shared with").select_option("everybody")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_be_hidden()
+    allowed = pool_row(site, "lab")["allowed"]
+    assert (allowed["roles"], allowed["groups"]) == ([], False)

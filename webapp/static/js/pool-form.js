@@ -2,6 +2,7 @@
 
 import { call } from "./api.js";
 import { FieldProblem, readField } from "./dialog.js";
+import { fillSharing, readSharing, showSharing } from "./shared-with.js";
 import { say } from "./words.js";
 
 const blank = document.getElementById("path-row");
@@ -31,16 +32,20 @@ function number(use) {
   });
 }
 
-// Fills the dialog from what the pool is now, each time it is opened.
-export function installPaths(dialog, pathsNow) {
+// Fills the dialog from what the pool is now, or a new one would be, each time it is opened.
+export function installDialog(dialog, poolNow) {
+  const form = dialog.querySelector("form");
   const uses = [...dialog.querySelectorAll(".path-use")];
   dialog.addEventListener("toggle", (event) => {
     if (event.newState !== "open") return;
+    const pool = poolNow();
+    fillSharing(form, pool);
     for (const use of uses) {
       use.querySelector(".path-rows").replaceChildren();
-      for (const entry of pathsNow()[use.dataset.use] ?? []) addRow(use, entry);
+      for (const entry of pool.paths[use.dataset.use] ?? []) addRow(use, entry);
     }
   });
+  form.elements.shared.addEventListener("change", () => showSharing(form));
   dialog.addEventListener("click", (event) => {
     const use = event.target.closest(".path-use");
     if (event.target.closest("[data-add-path]")) addRow(use).querySelector("input").focus();
@@ -75,6 +80,7 @@ function fieldsOf(form) {
     description: readField(form, "description"),
     balancer: form.elements.balancer.value,
     cpu_mode: form.elements.cpu_mode.value || null,
+    allowed: readSharing(form),
     paths: readPaths(form),
   };
 }

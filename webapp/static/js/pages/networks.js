@@ -5,10 +5,9 @@ import { call } from "../api.js";
 import { fill, makeFromTemplate } from "../bind.js";
 import { ask, onSubmit, readField } from "../dialog.js";
 import { connectLive } from "../live.js";
+import { fillSharing, readSharing, showSharing } from "../shared-with.js";
 import { toast, toastProblem } from "../toast.js";
 import { say } from "../words.js";
-
-const LISTS = ["roles", "categories", "groups", "users"];
 
 const list = document.getElementById("networks");
 const empty = document.getElementById("empty");
@@ -59,7 +58,7 @@ function showParts() {
   for (const part of form.querySelectorAll("[data-for-kind]")) {
     part.hidden = part.dataset.forKind !== form.elements.kind.value;
   }
-  form.querySelector("[data-for-shared]").hidden = form.elements.shared.value !== "some";
+  showSharing(form);
 }
 
 form.addEventListener("change", showParts);
@@ -72,26 +71,13 @@ function open(payload) {
     ? say("edit_it", { name: payload.name })
     : say("add_network");
   if (payload) {
-    for (const name of ["id", "name", "description", "kind", "network", "bridge", "model", "addresses", "shared"]) {
+    for (const name of ["id", "name", "description", "kind", "network", "bridge", "model", "addresses"]) {
       form.elements[name].value = payload[name] ?? "";
     }
-    for (const name of LISTS) form.elements[name].value = (payload.allowed[name] || []).join(", ");
+    fillSharing(form, payload);
   }
   showParts();
   dialog.showModal();
-}
-
-function readAllowed() {
-  const shared = form.elements.shared.value;
-  const allowed = { roles: false, categories: false, groups: false, users: false };
-  if (shared === "everybody") allowed.roles = [];
-  if (shared === "some") {
-    for (const name of LISTS) {
-      const ids = readField(form, name).split(/[\s,]+/).filter(Boolean);
-      if (ids.length) allowed[name] = ids;
-    }
-  }
-  return allowed;
 }
 
 function fieldsOf() {
@@ -104,7 +90,7 @@ function fieldsOf() {
     bridge: kind === "bridge" ? readField(form, "bridge", true) : null,
     model: form.elements.model.value,
     addresses: form.elements.addresses.value || null,
-    allowed: readAllowed(),
+    allowed: readSharing(form),
   };
 }
 

@@ -5,7 +5,7 @@ import { announce } from "../announce.js";
 import { fill } from "../bind.js";
 import { ask, onSubmit } from "../dialog.js";
 import { connectLive } from "../live.js";
-import { deletePool, editPool, hostListeners, installPaths, withHosts } from "../pool-form.js";
+import { deletePool, editPool, hostListeners, installDialog, withHosts } from "../pool-form.js";
 import { toast, toastProblem } from "../toast.js";
 import { say, words } from "../words.js";
 
@@ -52,7 +52,7 @@ page.addEventListener("click", async (event) => {
   }
 });
 
-installPaths(dialog, () => pool.paths);
+installDialog(dialog, () => pool);
 
 onSubmit(dialog, async (form) => {
   change(await editPool(form, pool));

@@ -5,7 +5,7 @@ import { announce } from "../announce.js";
 import { fill, makeFromTemplate } from "../bind.js";
 import { onSubmit } from "../dialog.js";
 import { connectLive } from "../live.js";
-import { addPool, hostListeners, installPaths, withHosts } from "../pool-form.js";
+import { addPool, hostListeners, installDialog, withHosts } from "../pool-form.js";
 import { say, words } from "../words.js";
 
 const list = document.getElementById("pools");
@@ -57,11 +57,12 @@ connectLive({
   ...hostListeners(hosts, () => payloads.forEach(change)),
 });
 
-installPaths(dialog, () => ({
-  bases: [{ path: "/opt/isard/bases", disk_operations: [], weight: 100 }],
-  templates: [{ path: "/opt/isard/templates", disk_operations: [], weight: 100 }],
-  groups: [{ path: "/opt/isard/groups", disk_operations: [], weight: 100 }],
-  media: [{ path: "/opt/isard/media", disk_operations: [], weight: 100 }],
+const folder = (use) => [{ path: `/opt/isard/${use}`, disk_operations: [], weight: 100 }];
+const uses = ["bases", "templates", "groups", "media"];
+installDialog(dialog, () => ({
+  shared: "everybody",
+  allowed: {},
+  paths: Object.fromEntries(uses.map((use) => [use, folder(use)])),
 }));
 
 onSubmit(dialog, async (form) => {
