@@ -42,6 +42,7 @@ from engine.reconcilers.observation import invalid_row, is_news, retry_delay_s
 from engine.reconcilers.owners import pool_refused
 from engine.storage.addresses import read_allowed
 from engine.storage.downloads import Source, Stored, uploaded
+from engine.storage.exports import ExportWork
 from engine.storage.media_paths import MediaPlace, place_media
 from engine.storage.pace import Pace
 from engine.workqueue import Key
@@ -173,11 +174,22 @@ class Step:
         observed = task.get("observed") if task else None
         seen = observed if isinstance(observed, Mapping) else {}
         if str(seen.get("state")) in TASK_ENDED:
+            self._withdraw(site)
             message = f"The task that was to write it ended without it ({seen.get('message')})."
             raise Terminal(Reason.MEDIA_NOT_READY, message, step="task")
         message = "It is being written from the disks of a desktop or template."
         self._write({**NOTHING_GOES_ON, "reason": Reason.MEDIA_NOT_READY, "message": message})
         return Outcome(topics=(f"parent/{task_id}",))
+
+    def _withdraw(self, site: DiskSite) -> None:
+        """What an export left unfinished whose engine died: nobody goes on with it. Ours by the
+        ledger; a command that is still at it is waited for.
+        """
+        if (self.record or {}).get("state") != "making":
+            return
+        self._c.lease.check()
+        work = ExportWork(site.unit.ssh, self._c.installation)
+        work.withdraw(place_media(site.path, str(self.row["id"])))
 
     def _fetch(self, decision: MediaDecision, site: DiskSite) -> Outcome | None:
         if self.row["source"].get("task"):

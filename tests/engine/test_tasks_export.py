@@ -125,6 +125,46 @@ def test_a_failed_export_says_so_at_the_medium_and_leaves_nothing(
     remove(world, medium)
 
 
+def test_what_a_killed_engine_left_of_a_cancelled_export_is_swept(
+    world: World, desktop: str
+) -> None:
+    """Cancelled while no engine is there: no task goes on with it, and the medium stays."""
+    task, medium = export(world, desktop, format="raw")
+    unfinished = wait_medium(world, medium, "available")
+    remove(world, medium)
+    world.engine.kill()
+    task, medium = export(world, desktop, format="raw")
+    cancel(world, task)
+    folder = unfinished.parent.parent / medium
+    folder.mkdir()
+    (folder / f".{medium}.part").write_bytes(b"half")
+    record = {
+        "id": f"media/{medium}",
+        "media": medium,
+        "pool": "default",
+        "pool_path": str(folder.parent),
+        "path": str(folder),
+        "state": "making",
+    }
+    world.database.run(r.table("disks").insert(record))
+    # Nobody's by the ledger: a stranger's file of such a name is left alone.
+    other = folder.parent / str(uuid.uuid4())
+    other.mkdir()
+    strange = other / f".{other.name}.part"
+    strange.write_bytes(b"theirs")
+    world.restart_engine()
+    wait_state(world, task, "cancelled")
+    world.wait_until(lambda: files_of(world, medium) == [], "it is swept")
+    world.wait_until(
+        lambda: (observed(world, medium).get("failure") or {}).get("terminal") is True,
+        "the medium says so",
+    )
+    assert strange.read_bytes() == b"theirs"
+    strange.unlink()
+    other.rmdir()
+    remove(world, medium)
+
+
 def test_a_machine_that_cannot_be_described_is_refused_before_anything_is_copied(
     world: World, desktop: str
 ) -> None:
