@@ -18,6 +18,7 @@ from db import observed as door
 from db import queries
 from db.errors import DatabaseUnavailable
 from db.logs import get_logger
+from db.owners import drop_owner
 from db.rowcheck import LimitsModel, check_hypervisor
 from db.states import HypervisorDesired, HypervisorState, Reason
 from engine.decisions import Knowledge
@@ -178,7 +179,10 @@ class HypervisorReconciler:
         self._c.lease.check()
         epoch = self._c.lease.epoch
         done = door.remove_row(self._c.database, "hypervisors", hypervisor, epoch=epoch)
-        return done != "unchanged"
+        if done == "unchanged":
+            return False
+        drop_owner(self._c.database, hypervisor)
+        return True
 
     def _placed(self, row: Mapping[str, Any]) -> list[Hashable]:
         return self._c.watcher.domains.on_host(str(row["id"]))

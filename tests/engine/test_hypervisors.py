@@ -236,8 +236,19 @@ def test_deleting_a_hypervisor_empties_it_first(pair: World) -> None:
     world.wait_for(desktop, "started", hypervisor="h2")
     kept_key = world.data / "ssh" / "hosts" / "h2"
     assert kept_key.is_dir()
+    pools = r.table("hypervisors_pools")
+    named = {"path": "/srv/own", "disk_operations": ["h1", "h2"]}
+    media = pools.get("default")["paths"]["media"]
+    before = world.database.run(media)
+    listed = {"paths": {"media": [*before, named]}}
+    world.database.run(pools.get("default").update(listed))
     wish(world, "h2", "deleted")
     wait_removed(world, "h2")
+    world.wait_until(
+        lambda: world.database.run(media)[-1] == {**named, "disk_operations": ["h1"]},
+        "its name is out of the pool",
+    )
+    world.database.run(pools.get("default").update({"paths": {"media": before}}))
     world.wait_for(desktop, "started", hypervisor="h1")
     assert world.running(world.hosts["h2"]) == set()
     assert not kept_key.exists()

@@ -1,6 +1,6 @@
 """What removing a hypervisor touches, said before it is done: what is on it, what must or would
-rather run there, which storage it alone works on. Nothing of that is changed by removing it; the
-engine empties the host and removes its row.
+rather run there, which storage it alone works on. The engine empties the host, removes its row and
+takes its name out of the lists of owners that have another one.
 
 Used by the page's question, by the API, and for the audit of a removal by force.
 """
