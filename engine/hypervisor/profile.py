@@ -27,6 +27,9 @@ cat -- "$1" 2>/dev/null || exit 0
 """
 
 
+PASSING = frozenset({"clock_ahead_s", "is_described"})
+
+
 @dataclass(frozen=True)
 class HostProfile:
     """`clock_ahead_s`: the host's time against ours when asked; not part of the info."""
@@ -37,10 +40,12 @@ class HostProfile:
     cpu_model: str
     viewer_port: int | None
     clock_ahead_s: float
+    is_described: bool = False
+    """KVM was tried there, whatever came of it; not part of the info."""
 
     def as_info(self) -> dict[str, Any]:
         """Its part of `hypervisors.observed.info`."""
-        return {name: value for name, value in asdict(self).items() if name != "clock_ahead_s"}
+        return {name: value for name, value in asdict(self).items() if name not in PASSING}
 
 
 def read_profile(ssh: SshSession) -> HostProfile:
@@ -56,7 +61,8 @@ def read_profile(ssh: SshSession) -> HostProfile:
 def parse_profile(text: str, now_s: float) -> HostProfile:
     facts, _, description = text.partition("---\n")
     boot_id, started, clock, cpu_model, *_rest = [*facts.split("\n"), "", "", "", ""]
-    kvm, why, viewer_port = _read_description(description)
+    told = _parse_description(description)
+    kvm, why, viewer_port = _read_description(description, told)
     return HostProfile(
         kvm=kvm,
         kvm_reason=why,
@@ -64,17 +70,22 @@ def parse_profile(text: str, now_s: float) -> HostProfile:
         cpu_model=cpu_model.strip(),
         viewer_port=viewer_port,
         clock_ahead_s=float(clock) - now_s if clock.replace(".", "", 1).isdigit() else 0.0,
+        is_described=told is not None,
     )
 
 
-def _read_description(text: str) -> tuple[bool, str, int | None]:
-    if not text.strip():
-        return False, f"The host has no {DESCRIPTION}, so KVM is not used.", None
+def _parse_description(text: str) -> dict[str, Any] | None:
     try:
         value = json.loads(text)
     except ValueError:
-        value = None
-    if not isinstance(value, dict):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _read_description(text: str, value: dict[str, Any] | None) -> tuple[bool, str, int | None]:
+    if not text.strip():
+        return False, f"The host has no {DESCRIPTION}, so KVM is not used.", None
+    if value is None:
         return False, f"The host's {DESCRIPTION} cannot be read, so KVM is not used.", None
     kvm = value.get("kvm") is True
     port = value.get("viewer_port")

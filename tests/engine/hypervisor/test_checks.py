@@ -22,6 +22,7 @@ from engine.hypervisor.checks import run_checks
 from engine.hypervisor.checks.certificates import FOLDER, Certificates, judge
 from engine.hypervisor.checks.visit import Visit
 from engine.hypervisor.host import HostAddress
+from engine.hypervisor.profile import DESCRIPTION
 from engine.settings import EngineSettings
 from engine.storage.disks import DiskHost
 from hyper_image import certificates
@@ -125,6 +126,18 @@ def test_all_is_well(check: Check, pool: str, disks: DiskHost) -> None:
     assert "the same storage as on the other hosts" in messages[f"storage {pool}"]
     assert "VNC and SPICE" in messages["screens"]
     assert "test-key" in messages["tickets"]
+
+
+def test_where_nobody_has_tried_kvm_it_is_said_how(check: Check, shared_host: LabHost) -> None:
+    said = {entry["name"]: entry["message"] for entry in check()}
+    assert "manual-install.sh" not in said["acceleration"], "here it was looked into"
+    away = f"{DESCRIPTION}.away"
+    shared_host.exec(["mv", DESCRIPTION, away])
+    try:
+        said = {entry["name"]: entry["message"] for entry in check()}
+    finally:
+        shared_host.exec(["mv", away, DESCRIPTION])
+    assert "sudo sh hyper_image/manual-install.sh --apply" in said["acceleration"]
 
 
 def test_each_kind_of_host_is_asked_for_what_it_does(check: Check, pool: str) -> None:
