@@ -16,7 +16,14 @@ from typing import Any
 
 from db.connection import r
 from db.logs import get_logger
-from webapp import media_payloads, payloads, payloads_backups, payloads_tasks, pool_payloads
+from webapp import (
+    backup_payloads,
+    hypervisor_payloads,
+    media_payloads,
+    payloads,
+    pool_payloads,
+    task_payloads,
+)
 from webapp.auth.permissions import Person, can_see_media, can_see_task, can_use_template
 
 log = get_logger(__name__)
@@ -74,7 +81,10 @@ def _templates(table: Any) -> Any:
 LISTINGS: tuple[Listing, ...] = (
     Listing("domains", "template", "templates", payloads.template, can_use_template, _templates),
     Listing(
-        "hypervisors", "hypervisor", "hypervisors", lambda row, _person: payloads.hypervisor(row)
+        "hypervisors",
+        "hypervisor",
+        "hypervisors",
+        lambda row, _person: hypervisor_payloads.hypervisor(row),
     ),
     Listing("interfaces", "network", "networks", lambda row, _person: pool_payloads.network(row)),
     Listing("hypervisors_pools", "pool", "pools", lambda row, _person: pool_payloads.pool(row)),
@@ -82,16 +92,16 @@ LISTINGS: tuple[Listing, ...] = (
         "tasks",
         "task",
         "tasks",
-        payloads_tasks.task,
+        task_payloads.task,
         can_see_task,
-        sort_key=payloads_tasks.newest_first,
+        sort_key=task_payloads.newest_first,
     ),
     Listing(
         "backups",
         "backup",
         "backups",
-        lambda row, _person: payloads_backups.backup(row),
-        sort_key=payloads_backups.newest_first,
+        lambda row, _person: backup_payloads.backup(row),
+        sort_key=backup_payloads.newest_first,
     ),
     Listing("media", "medium", "media", media_payloads.medium, can_see_media),
 )

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from db import backup_files, backup_rows, queries
 from db.backup import without_secrets
-from webapp import payloads_backups
+from webapp import backup_payloads
 from webapp.auth.permissions import Person, can_administer
 from webapp.errors import Problem, not_found
 from webapp.extensions import backend, database
@@ -39,20 +39,20 @@ def list_backups(user: Person) -> list[Payload]:
     """The newest first."""
     _require_admin(user)
     rows = [row for row in backup_rows.list_backups(database()) if isinstance(row["id"], str)]
-    shown = [payloads_backups.backup(row) for row in rows]
-    return sorted(shown, key=payloads_backups.newest_first)
+    shown = [backup_payloads.backup(row) for row in rows]
+    return sorted(shown, key=backup_payloads.newest_first)
 
 
 def get_backup(user: Person, backup_id: str) -> Payload:
     _require_admin(user)
-    return payloads_backups.backup(_row(backup_id))
+    return backup_payloads.backup(_row(backup_id))
 
 
 def order(user: Person, *, secrets: bool) -> Payload:
     _require_admin(user)
     row = backup_rows.order(database(), user.actor, secrets_too=secrets)
     audit.record(user.actor, "backup.order", f"backup/{row['id']}", secrets=secrets)
-    return payloads_backups.backup(row)
+    return backup_payloads.backup(row)
 
 
 def try_again(user: Person, backup_id: str) -> Payload:
@@ -60,20 +60,20 @@ def try_again(user: Person, backup_id: str) -> Payload:
     _require_admin(user)
     row = backup_rows.wish(database(), _row(backup_id)["id"], "available", user.actor)
     audit.record(user.actor, "backup.try", f"backup/{backup_id}")
-    return payloads_backups.backup(row)
+    return backup_payloads.backup(row)
 
 
 def delete(user: Person, backup_id: str) -> Payload:
     _require_admin(user)
     row = backup_rows.wish(database(), _row(backup_id)["id"], "deleted", user.actor)
     audit.record(user.actor, "backup.delete", f"backup/{backup_id}")
-    return payloads_backups.backup(row)
+    return backup_payloads.backup(row)
 
 
 def download(user: Person, backup_id: str, *, secrets: bool) -> Download:
     """Raises Problem where there is no whole file yet, or the secrets cannot be left out of it."""
     _require_admin(user)
-    shown = payloads_backups.backup(_row(backup_id))
+    shown = backup_payloads.backup(_row(backup_id))
     if not shown["can_download"]:
         raise Problem(409, "NoFile", "There is no whole file of this backup.")
     if shown["reason"] == "Damaged" and not secrets:
@@ -102,7 +102,7 @@ def read_schedule(user: Person) -> Payload:
     _require_admin(user)
     made = backup_rows.made_by_schedule(backup_rows.list_backups(database()))
     found = backup_rows.schedule_of(database())
-    return payloads_backups.schedule(found, made, datetime.now(UTC))
+    return backup_payloads.schedule(found, made, datetime.now(UTC))
 
 
 def change_schedule(user: Person, changes: Payload) -> Payload:

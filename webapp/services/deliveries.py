@@ -30,9 +30,9 @@ from db.states import TASK_ENDED, MediaState, TaskKind
 from webapp.auth.permissions import Person
 from webapp.errors import Problem, not_found
 from webapp.extensions import backend, database
-from webapp.payloads_tasks import task
 from webapp.services import media, tasks
 from webapp.services.uploads import BLOCK_BYTES, RESERVE_BYTES
+from webapp.task_payloads import task
 from webapp.threads import off_the_loop
 from webapp.tidy import as_mapping, as_number, as_text, tidy_media
 

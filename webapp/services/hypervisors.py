@@ -13,7 +13,7 @@ from db.connection import Database, r
 from db.errors import Conflict
 from db.rowcheck import LimitsModel, check_hypervisor
 from db.states import HypervisorDesired
-from webapp import payloads
+from webapp import hypervisor_payloads
 from webapp.auth.permissions import Person, can_administer
 from webapp.errors import Problem, not_found
 from webapp.extensions import backend, database
@@ -31,11 +31,12 @@ EDITABLE = frozenset(
 def list_hypervisors(user: Person) -> list[Payload]:
     _require_admin(user)
     rows = queries.list_rows(database(), "hypervisors")
-    return sorted((payloads.hypervisor(row) for row in rows), key=lambda item: item["id"])
+    shown = (hypervisor_payloads.hypervisor(row) for row in rows)
+    return sorted(shown, key=lambda item: item["id"])
 
 
 def get_hypervisor(user: Person, hypervisor_id: str) -> Payload:
-    return payloads.hypervisor(_find(user, hypervisor_id))
+    return hypervisor_payloads.hypervisor(_find(user, hypervisor_id))
 
 
 def read_engine_key(user: Person) -> str:
@@ -57,7 +58,7 @@ def add_hypervisor(user: Person, fields: dict[str, Any]) -> Payload:
         _give_password(user, row, fields)
     made = desired.create_hypervisor(database(), row, user.actor)
     audit.record(user.actor, "hypervisor.add", f"hypervisor/{row['id']}")
-    return payloads.hypervisor(made)
+    return hypervisor_payloads.hypervisor(made)
 
 
 def enrol_hypervisor(user: Person, hypervisor_id: str, fields: dict[str, Any]) -> Payload:
@@ -69,7 +70,7 @@ def enrol_hypervisor(user: Person, hypervisor_id: str, fields: dict[str, Any]) -
     if problem:
         raise Problem(409, "InvalidRow", problem.message)
     _give_password(user, row, fields)
-    return payloads.hypervisor(row)
+    return hypervisor_payloads.hypervisor(row)
 
 
 def edit_hypervisor(user: Person, hypervisor_id: str, changes: dict[str, Any]) -> Payload:
@@ -83,7 +84,7 @@ def edit_hypervisor(user: Person, hypervisor_id: str, changes: dict[str, Any]) -
         changes["limits"] = r.literal(changes["limits"])
     after = desired.edit_hypervisor(database(), row["id"], changes) if changes else row
     audit.record(user.actor, "hypervisor.edit", f"hypervisor/{row['id']}", fields=sorted(changes))
-    return payloads.hypervisor(after)
+    return hypervisor_payloads.hypervisor(after)
 
 
 def merge_limits(before: object, changes: dict[str, Any]) -> dict[str, Any]:
@@ -102,7 +103,7 @@ def wish(
     lost = {"desktops": _desktops_on(row["id"])} if force else {}
     after = desired.wish_hypervisor(database(), row["id"], state, user.actor, force=force)
     audit.record(user.actor, f"hypervisor.{state.value}", f"hypervisor/{row['id']}", **lost)
-    return payloads.hypervisor(after)
+    return hypervisor_payloads.hypervisor(after)
 
 
 def measure(user: Person, hypervisor_id: str) -> Payload:
@@ -110,7 +111,7 @@ def measure(user: Person, hypervisor_id: str) -> Payload:
     row = _find(user, hypervisor_id)
     after = desired.wish_measuring(database(), row["id"], user.actor)
     audit.record(user.actor, "hypervisor.measure", f"hypervisor/{row['id']}")
-    return payloads.hypervisor(after)
+    return hypervisor_payloads.hypervisor(after)
 
 
 def accept_host_key(user: Person, hypervisor_id: str, host_key: str) -> Payload:
@@ -118,7 +119,7 @@ def accept_host_key(user: Person, hypervisor_id: str, host_key: str) -> Payload:
     host that offers another one by now is refused.
     """
     row = _find(user, hypervisor_id)
-    offered = payloads.host_key_offered(tidy_hypervisor(row)["observed"])
+    offered = hypervisor_payloads.host_key_offered(tidy_hypervisor(row)["observed"])
     if not offered or offered.strip() != host_key.strip():
         raise Conflict(
             "HostKeyNotOffered", "The host does not offer this key (any more). Look at it again."
@@ -126,7 +127,7 @@ def accept_host_key(user: Person, hypervisor_id: str, host_key: str) -> Payload:
     desired.edit_hypervisor(database(), row["id"], {"host_key": offered})
     audit.record(user.actor, "hypervisor.accept_host_key", f"hypervisor/{row['id']}")
     after = desired.wish_hypervisor(database(), row["id"], _wished_state(row), user.actor)
-    return payloads.hypervisor(after)
+    return hypervisor_payloads.hypervisor(after)
 
 
 def new_row(fields: dict[str, Any], viewer_port: int) -> Row:

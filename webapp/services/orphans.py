@@ -10,7 +10,7 @@ from typing import Any
 
 from db import desired, queries
 from db.errors import Conflict
-from webapp import payloads
+from webapp import hypervisor_payloads
 from webapp.auth.permissions import Person, can_administer
 from webapp.errors import Problem, not_found
 from webapp.extensions import database
@@ -22,7 +22,7 @@ Payload = dict[str, Any]
 def list_orphans(user: Person) -> list[Payload]:
     """Ours first, then by place."""
     _require_admin(user)
-    listed = [payloads.orphan(row) for row in queries.list_rows(database(), "orphans")]
+    listed = [hypervisor_payloads.orphan(row) for row in queries.list_rows(database(), "orphans")]
     return sorted(listed, key=lambda item: (not item["ours"], item["hypervisor"], item["id"]))
 
 
@@ -38,7 +38,7 @@ def remove(user: Person, orphan_id: str) -> Payload:
         )
     after = desired.wish_orphan_removed(database(), orphan_id, user.actor)
     audit.record(user.actor, "orphan.remove", f"orphan/{orphan_id}")
-    return payloads.orphan(after)
+    return hypervisor_payloads.orphan(after)
 
 
 def _require_admin(user: Person) -> None:

@@ -30,9 +30,9 @@ from webapp.auth.permissions import (
 )
 from webapp.errors import Problem, invalid, not_found
 from webapp.extensions import database
-from webapp.payloads_tasks import newest_first, task
 from webapp.services import audit, desktops, made_by_tasks
 from webapp.services.made_by_tasks import CopyWish, ExportWish, ImportWish
+from webapp.task_payloads import newest_first, task
 from webapp.tidy import as_mapping, as_mappings, as_text, tidy_domain
 
 W = TypeVar("W", CopyWish, ImportWish, ExportWish)
