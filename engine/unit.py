@@ -16,7 +16,6 @@ from typing import Any
 
 from db.logs import get_logger
 from db.states import Reason
-from engine.decisions import Knowledge
 from engine.errors import EngineError, HostLost
 from engine.health import Health, UnitDoor, UnitRow
 from engine.hypervisor.connection import HostConnection
@@ -27,6 +26,7 @@ from engine.hypervisor.ssh import SshSession
 from engine.networks import lacks_of
 from engine.placement import HostRoom
 from engine.settings import EngineSettings
+from engine.sight import Knowledge
 from engine.stance import OPEN, Stance
 from engine.storage.disks import DiskHost
 from engine.storage.downloads import MediaHost

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Hashable
 
-from engine.decisions import Knowledge
+from engine.sight import Knowledge
 from engine.unit import Unit
 
 

@@ -13,11 +13,11 @@ from functools import partial
 
 from db.errors import DatabaseUnavailable
 from db.logs import get_logger
-from engine.decisions import Knowledge
 from engine.errors import EngineError
 from engine.hypervisor.networks import ask_agent, end_isolated, read_leases, read_networks
 from engine.networks import Network, read_network
 from engine.reconcilers import Context
+from engine.sight import Knowledge
 from engine.supervisor import Beat
 from engine.unit import Unit
 from engine.workqueue import Key, WorkQueue

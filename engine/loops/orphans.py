@@ -18,12 +18,12 @@ from db import observed as door
 from db import queries
 from db.errors import DatabaseUnavailable
 from db.logs import get_logger
-from engine.decisions import Knowledge
 from engine.errors import EngineError, HostLost, Terminal
 from engine.loops.leftovers import wait
 from engine.reconcilers import Context
 from engine.reconcilers.disk_places import DiskSite, prove_storage
 from engine.reconcilers.orphan import OWNERS
+from engine.sight import Knowledge
 from engine.storage.media_paths import place_media
 from engine.storage.paths import VARIABLES
 from engine.storage.stray import list_files

@@ -19,12 +19,12 @@ from db.connection import r
 from db.errors import DatabaseUnavailable
 from db.logs import get_logger
 from db.windows import DOMAIN_METRICS, HYPERVISOR_METRICS
-from engine.decisions import Knowledge
 from engine.errors import EngineError
 from engine.hypervisor.stats import DomainStats, HostStats
 from engine.hypervisor.viewers import Peers, count_viewers, read_peers
 from engine.loops.windows import Windows
 from engine.reconcilers import Context
+from engine.sight import Knowledge
 from engine.supervisor import Beat
 from engine.unit import Unit
 

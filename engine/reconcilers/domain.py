@@ -37,16 +37,7 @@ from engine.actions import (
     Wait,
 )
 from engine.cache import QUEUED
-from engine.decisions import (
-    NEVER_MADE,
-    Decision,
-    Facts,
-    Sight,
-    decide,
-    needs_room,
-    observed_of,
-    see,
-)
+from engine.decisions import Decision, decide, needs_room
 from engine.disk_locks import Held
 from engine.errors import EngineError, HostLost, Terminal
 from engine.reconcilers import Context, Outcome
@@ -63,6 +54,7 @@ from engine.reconcilers.domain_facts import (
 from engine.reconcilers.domain_power import Power, shown_disks, shown_interfaces
 from engine.reconcilers.domain_templates import Templates
 from engine.reconcilers.observation import Changes, activity, compose, failure_of, invalid_row
+from engine.sight import NEVER_MADE, Facts, Sight, observed_of, see
 from engine.workqueue import Key
 
 log = get_logger(__name__)

@@ -18,7 +18,7 @@ from db import observed as door
 from db import queries
 from db.schema import OF_A_DOMAIN
 from db.states import Activity, Reason
-from engine.decisions import Decision, Sight, observed_of
+from engine.decisions import Decision
 from engine.errors import EngineError, Terminal, Transient
 from engine.executor import disk_lane
 from engine.reconcilers import Context, Outcome
@@ -41,6 +41,7 @@ from engine.reconcilers.domain_templates import Templates
 from engine.reconcilers.history import deleted
 from engine.reconcilers.observation import Changes, activity, compose
 from engine.reconcilers.template_steps import making_id
+from engine.sight import Sight, observed_of
 from engine.storage.disks import DiskFacts
 from engine.storage.paths import DiskPlan, check_disk_path, larger_size, split_disk_path
 

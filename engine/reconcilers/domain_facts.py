@@ -17,15 +17,7 @@ from typing import Any
 from db import queries
 from db.rowcheck import PlacementModel, SpecModel
 from db.states import TASK_ENDED, Reason, TaskKind, is_handled, read_wish
-from engine.decisions import (
-    Facts,
-    Knowledge,
-    Making,
-    is_wished_away,
-    needs_room,
-    observed_of,
-    recorded_host,
-)
+from engine.decisions import needs_room
 from engine.errors import Terminal
 from engine.executor import power_lane
 from engine.placement import Placed, Refused, Request
@@ -49,6 +41,7 @@ from engine.reconcilers.drives import (
     why_not_ready,
 )
 from engine.reconcilers.owners import pool_refused
+from engine.sight import Facts, Knowledge, Making, is_wished_away, observed_of, recorded_host
 from engine.storage.paths import DiskPlan, derive_disks, split_disk_path
 from engine.unit import Unit
 

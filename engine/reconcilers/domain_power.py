@@ -25,7 +25,7 @@ from db.logs import get_logger
 from db.rowcheck import PlacementModel, SpecModel
 from db.states import Activity, Observed, Reason
 from engine.actions import AskShutdown
-from engine.decisions import DRAIN, Decision, Sight, observed_of
+from engine.decisions import Decision
 from engine.domain_xml.builder import (
     DiskFile,
     DomainRequest,
@@ -42,6 +42,7 @@ from engine.reconcilers.disk_places import all_paths, pool_of
 from engine.reconcilers.domain_facts import Elsewhere, Reading
 from engine.reconcilers.observation import Changes, activity, compose
 from engine.reconcilers.template_steps import making_id
+from engine.sight import DRAIN, Sight, observed_of
 from engine.storage.paths import check_disk_path, derive_mac
 from engine.unit import Unit
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from db.logs import get_logger
 from db.states import Activity, Observed, Reason
-from engine.decisions import Decision, Sight, observed_of
+from engine.decisions import Decision
 from engine.errors import EngineError, Terminal, Transient
 from engine.executor import task_lane
 from engine.reconcilers import Context
@@ -23,6 +23,7 @@ from engine.reconcilers.disk_places import DiskSite, find_hosts_for, prove_stora
 from engine.reconcilers.domain_facts import Elsewhere, Reading, read_source
 from engine.reconcilers.observation import Changes, activity, compose
 from engine.reconcilers.template_steps import Ledger, Record, Show, TemplateSteps, making_id
+from engine.sight import Sight, observed_of
 from engine.storage.paths import check_disk_path, split_disk_path
 from engine.storage.templates import TemplateFiles
 from engine.unit import Unit

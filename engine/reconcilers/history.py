@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from db.states import Observed, is_handled, read_wish
-from engine.decisions import observed_of
+from engine.sight import observed_of
 
 TEXT_MAX = 500
 """Of what a command answered: the failure in the row has it whole."""

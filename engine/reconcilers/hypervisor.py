@@ -21,7 +21,6 @@ from db.logs import get_logger
 from db.owners import drop_owner
 from db.rowcheck import LimitsModel, check_hypervisor
 from db.states import HypervisorDesired, HypervisorState, Reason
-from engine.decisions import Knowledge
 from engine.errors import EngineError
 from engine.executor import Executor, power_lane
 from engine.health import Report, UnitDoor, UnitRow
@@ -35,6 +34,7 @@ from engine.reconcilers.departure import Departures
 from engine.reconcilers.disk_places import DiskSite, all_paths, mark_storage
 from engine.reconcilers.measure import is_measuring_wished
 from engine.reconcilers.ticket_keys import read_ticket_keys
+from engine.sight import Knowledge
 from engine.stance import OPEN, Stance, measure_drain
 from engine.supervisor import Supervisor
 from engine.unit import KEEPER_SILENCE_S, Unit

@@ -13,8 +13,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from db.states import Activity, Observed, Reason, Wish
-from engine.decisions import Sight, observed_of, wish_record
+from engine.decisions import wish_record
 from engine.errors import EngineError
+from engine.sight import Sight, observed_of
 
 RETRY_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 KEPT_TYPES: dict[str, type] = {

@@ -17,7 +17,6 @@ from typing import Any
 from db import queries
 from db.states import MediaState, Reason
 from db.taskcheck import IntoArgs
-from engine.decisions import is_wished_away
 from engine.errors import HostLost, Terminal
 from engine.executor import task_lane
 from engine.reconcilers.disk_places import (
@@ -37,6 +36,7 @@ from engine.reconcilers.task_job import (
 )
 from engine.reconcilers.task_settle import end_making, is_whole, undo_making
 from engine.reconcilers.task_work import COPY_SHARE, ROOM_TO_SPARE, at_work, chosen, read_chain
+from engine.sight import is_wished_away
 from engine.storage.imports import Image, ImportWork
 from engine.storage.media_paths import check_media_path
 from engine.storage.paths import place_disk, split_disk_path

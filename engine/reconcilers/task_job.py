@@ -25,7 +25,6 @@ from db import observed as door
 from db import queries
 from db.states import Observed, Reason
 from db.taskcheck import Args, Order
-from engine.decisions import is_wished_away, observed_of, recorded_host
 from engine.disk_locks import Held
 from engine.errors import EngineError, Terminal
 from engine.executor import task_lane
@@ -38,6 +37,7 @@ from engine.reconcilers.disk_places import (
 )
 from engine.reconcilers.domain_facts import Elsewhere, Reading, read
 from engine.reconcilers.task_progress import Progress
+from engine.sight import is_wished_away, observed_of, recorded_host
 from engine.storage.paths import check_disk_path, split_disk_path
 from engine.storage.work import DiskWork, Watch
 

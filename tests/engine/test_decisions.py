@@ -28,8 +28,9 @@ from engine.actions import (
     Suspend,
     Wait,
 )
-from engine.decisions import RULES, Decision, Facts, Knowledge, Making, decide, wish_record
+from engine.decisions import RULES, Decision, decide, wish_record
 from engine.placement import Placed, Refused
+from engine.sight import Facts, Knowledge, Making
 
 NOW = datetime(2030, 1, 1, 12, 0, tzinfo=UTC)
 AT = NOW - timedelta(minutes=1)

@@ -10,7 +10,8 @@ import pytest
 
 from db.connection import Database, r
 from db.states import Condition, Reason, condition_of
-from engine.decisions import Facts, decide
+from engine.decisions import decide
+from engine.sight import Facts
 from engine.supervisor import Supervisor
 from engine.watcher import TABLES, Watcher
 from engine.workqueue import Topics, WorkQueue
