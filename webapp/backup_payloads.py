@@ -41,7 +41,7 @@ def backup(row: Mapping[str, Any]) -> Payload:
         "kind": row["kind"] if row.get("kind") in KINDS else "hand",
         "by": as_text(desired["by"]) or "",
         "created_at": as_iso(as_time(row.get("created_at")) or as_time(observed.get("at"))),
-        "made_at": as_text(observed.get("made_at")),
+        "made_at": _moment(observed.get("made_at")),
         "state": state,
         "percent": _percent(state, as_mapping(observed.get("progress"))),
         "size": as_number(observed.get("size")),
@@ -83,6 +83,14 @@ def _state(row: dict[str, Any], desired: Payload, observed: Payload) -> str:
     if is_new(row):
         return seen if seen in UNDER_WAY else "waiting"
     return seen if seen in ENDED else "failed"
+
+
+def _moment(value: object) -> str | None:
+    """As all times are shown: an archive tells its own as text."""
+    try:
+        return as_iso(datetime.fromisoformat(as_text(value) or ""))
+    except ValueError:
+        return None
 
 
 def _percent(state: str, progress: Payload) -> int | None:

@@ -59,6 +59,8 @@ def test_one_is_ordered_followed_downloaded_and_deleted(
     seen = wait_for(root, backup_id, "verified")
     assert (seen["kind"], seen["is_open"], seen["can_download"]) == ("hand", False, True)
     assert seen["rows"] > 5
+    assert seen["made_at"].endswith("Z")
+    assert seen["created_at"][:16] <= seen["made_at"][:16]
     assert [item["id"] for item in root("GET", "/backups").json["items"]] == [backup_id]
 
     copy = tmp_path / "copy.jsonl"
