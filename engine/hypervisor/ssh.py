@@ -34,6 +34,10 @@ log = get_logger(__name__)
 STOP_LOOK_S = 0.5
 """How often a command that may be called off asks whether it was."""
 DROP_WAIT_S = 0.5
+CONNECTIONS_TRIED = 5
+"""A connection carries so many commands at once and no more (sshd's MaxSessions, often ten). One
+that is full refuses the next before anything is run, and that goes over a new one.
+"""
 OUTPUT_MAX_BYTES = 16 * 1024 * 1024
 """A command that says more than this is ended: nothing of ours does."""
 
@@ -95,19 +99,32 @@ class SshSession:
         """
         deadline = time.monotonic() + timeout_s
         command = shlex.join(argv)
-        with self._borrow(deadline) as link:
-            try:
-                completed = self._converse(
-                    link, tuple(argv), command, deadline, input, on_output, hold_input, is_stopped
-                )
-            except (paramiko.SSHException, OSError, EOFError) as error:
-                link.retire()
-                raise self._lost(f"The connection to {self.address} broke: {error}") from error
-            except _DeadlinePassed:
-                link.retire()
-                raise self._lost(
-                    f"{self.address} did not finish a command within {timeout_s:g} seconds."
-                ) from None
+        for left in reversed(range(CONNECTIONS_TRIED)):
+            with self._borrow(deadline) as link:
+                try:
+                    completed = self._converse(
+                        link,
+                        tuple(argv),
+                        command,
+                        deadline,
+                        input,
+                        on_output,
+                        hold_input,
+                        is_stopped,
+                    )
+                    break
+                except _Refused as error:
+                    link.retire()
+                    if not left:
+                        raise self._lost(f"{self.address} runs no command: {error}") from error
+                except (paramiko.SSHException, OSError, EOFError) as error:
+                    link.retire()
+                    raise self._lost(f"The connection to {self.address} broke: {error}") from error
+                except _DeadlinePassed:
+                    link.retire()
+                    raise self._lost(
+                        f"{self.address} did not finish a command within {timeout_s:g} seconds."
+                    ) from None
         if check and completed.exit_status != 0:
             raise CommandFailed(
                 completed.argv,
@@ -236,7 +253,7 @@ class SshSession:
         hold_input: bool,
         is_stopped: Callable[[], bool] | None,
     ) -> Completed:
-        channel = link.transport.open_session(timeout=max(0.1, deadline - time.monotonic()))
+        channel = self._open_channel(link, deadline)
         try:
             channel.settimeout(max(0.1, deadline - time.monotonic()))
             channel.exec_command(command.encode())
@@ -254,11 +271,25 @@ class SshSession:
         finally:
             channel.close()
 
+    def _open_channel(self, link: _Link, deadline: float) -> paramiko.Channel:
+        """Raises _Refused where the connection is well and takes no more commands."""
+        try:
+            return link.transport.open_session(timeout=max(0.1, deadline - time.monotonic()))
+        except paramiko.SSHException as error:
+            # Of several refused at once paramiko tells only one why.
+            if link.transport.is_active() and time.monotonic() < deadline:
+                raise _Refused(str(error)) from error
+            raise
+
     def _lost(self, message: str) -> HostLost:
         return HostLost(Reason.HOST_UNREACHABLE, message, step="ssh")
 
 
 class _DeadlinePassed(Exception):
+    pass
+
+
+class _Refused(Exception):
     pass
 
 

@@ -4,7 +4,10 @@ accepted one.
 
 from __future__ import annotations
 
+import socket
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +20,8 @@ from engine.errors import CalledOff, CommandFailed, HostKeyRefused, HostLost, Te
 from engine.hypervisor.login import describe_fingerprint, read_offered_host_key
 from engine.hypervisor.ssh import SshSession
 from engine.settings import EngineSettings
-from tests.engine.hosts import address_of
-from tests.lab import LabHost, free_ports, wait_until
+from tests.engine.hosts import address_of, engine_settings
+from tests.lab import Lab, LabHost, free_ports, wait_until
 
 WORD = st.one_of(
     st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30),
@@ -53,6 +56,32 @@ def test_much_output_on_both_streams_does_not_block(ssh: SshSession) -> None:
     done = ssh.run(["sh", "-c", program], timeout_s=60, on_output=chunks.append)
     assert (len(done.stdout), len(done.stderr)) == (3_000_000, 3_000_000)
     assert b"".join(chunks) == done.stdout
+
+
+def test_more_commands_at_once_than_one_connection_may_carry(lab: Lab) -> None:
+    """An ordinary sshd takes ten. None fails; the connection that is full serves what it has."""
+    host = lab.start("full")
+    config = "/etc/isard/ssh/sshd_config"
+    host.exec(["sed", "-i", "s/^MaxSessions .*/MaxSessions 2/", config])
+    host.exec(["sh", "-c", "kill -HUP $(cat /run/isard/sshd.pid)"])
+    time.sleep(1)  # it starts itself anew
+    wait_until(lambda: can_connect(host.ssh_port), 20)
+    session = SshSession(address_of(host), engine_settings(host, host.settings.data / "engine"))
+    try:
+        with ThreadPoolExecutor(7) as threads:
+            program = ["sh", "-c", 'sleep 1; echo "$1"', "x"]
+            asked = [
+                threads.submit(session.run, [*program, str(number)], timeout_s=60)
+                for number in range(7)
+            ]
+            assert [one.result(60).text for one in asked] == [f"{number}\n" for number in range(7)]
+    finally:
+        session.close()
+
+
+def can_connect(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_a_command_that_never_stops_talking_is_ended(ssh: SshSession) -> None:
