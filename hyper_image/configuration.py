@@ -10,6 +10,7 @@ private folders there.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import pwd
 import subprocess
@@ -138,8 +139,10 @@ def write_ssh(settings: HostSettings) -> None:
     key = settings.engine_key.read_text() if settings.engine_key.exists() else ""
     write(AUTHORIZED_KEYS, key, mode=0o600)
     # Newer servers shut out an address from which connections come that do not log in. Behind one
-    # address here stand the engine and whoever looks whether the port answers.
-    without_penalties = not ROOT_PASSWORD.exists() and knows_option("PerSourcePenalties=no")
+    # address here stand the engine and whoever looks whether the port answers; where a password is
+    # taken from outside, that protection stays.
+    is_safe = not ROOT_PASSWORD.exists() or ipaddress.ip_address(settings.ssh_host).is_loopback
+    without_penalties = is_safe and knows_option("PerSourcePenalties=no")
     write(
         SSHD_CONFIG,
         SSHD_CONF.format(

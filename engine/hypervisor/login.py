@@ -29,6 +29,10 @@ logging.getLogger("paramiko.transport").setLevel(logging.CRITICAL)
 
 TRANSPORT_KEEPALIVE_S = 5
 LINK_DEAD_MS = 15_000
+SHUT_OUT = (
+    "If it is one: a newer sshd lets nobody in for a minute from where logins have failed "
+    "(PerSourcePenalties)."
+)
 
 
 def open_transport(
@@ -199,9 +203,10 @@ def _greet(
             # It no longer has a key of the accepted type at all.
             offered = read_offered_host_key(address.hostname, address.port, timeout_s)
             check_key(address, offered)
+        what = f"{error or type(error).__name__}".rstrip(".")
         raise HostLost(
             Reason.HOST_UNREACHABLE,
-            f"{address} answers, but not as an SSH server: {error or type(error).__name__}.",
+            f"{address} answers, but not as an SSH server: {what}. {SHUT_OUT}",
             step="port",
             answer=str(error),
         ) from error

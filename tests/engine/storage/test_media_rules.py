@@ -164,7 +164,11 @@ def make_row(desired: str, state: str | None, *, handled: bool = False, **more: 
 def test_every_wish_against_every_state(
     desired: str, state: str | None, handled: bool, recorded: bool, users: bool, problem: bool
 ) -> None:
-    facts = MediaFacts("no host" if problem else None, recorded, False, ("x",) if users else ())
+    facts = MediaFacts(
+        host_problem="no host" if problem else None,
+        recorded=recorded,
+        users=("x",) if users else (),
+    )
     row = make_row(desired, state, handled=handled)
     action = decide_media(row, facts, NOW).action
     if desired == "available":
@@ -179,6 +183,14 @@ def test_every_wish_against_every_state(
         assert isinstance(action, Wait if problem else RemoveFiles)
     else:
         assert action == (RemoveRow() if desired == "deleted" else Rest(finished=True))
+
+
+def test_a_pool_that_is_not_shared_keeps_nothing_but_the_fetching_back() -> None:
+    refused = MediaFacts(pool_refused="not theirs", recorded=True)
+    waits = decide_media(make_row("available", "downloading"), refused, NOW).action
+    assert isinstance(waits, Wait)
+    assert waits.reason is Reason.POOL_REFUSED
+    assert decide_media(make_row("deleted", "available"), refused, NOW).action == RemoveFiles()
 
 
 def test_a_deletion_once_begun_is_final_and_failures_wait() -> None:
