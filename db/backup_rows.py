@@ -53,13 +53,12 @@ def wish(
 ) -> Row:
     """Have one deleted, or looked at again. Raises NotFound; Conflict once its deletion began."""
     change = {"desired": {"state": state, "by": by, "at": r.now()}}
-    is_going = lambda row: row["desired"]["state"].default("").eq("deleted")  # noqa: E731
     answer = database.run(
         r.table(TABLE)
         .get(backup_id)
         .update(
             lambda row: r.branch(
-                r.and_(is_going(row), state != "deleted"), r.error("deleted"), change
+                r.and_(_is_going(row), state != "deleted"), r.error("deleted"), change
             ),
             durability="hard",
             return_changes="always",
@@ -187,3 +186,7 @@ def _time(value: object) -> datetime:
 def _epoch_of(row: Any) -> Any:
     epoch = row["observed"]["epoch"].default(0)
     return r.branch(epoch.type_of().eq("NUMBER"), epoch, 0)
+
+
+def _is_going(row: Any) -> Any:
+    return row["desired"]["state"].default("").eq("deleted")

@@ -17,6 +17,7 @@ SSH with a pinned host key. `engine/` knows nothing of this folder.
     viewer_proxy.py   websockets to consoles
     tickets.py        who may see which console
     certificates.py   TLS certificates: made, and judged
+    asking.py         commands that only look
     spice_certificates.py  those that SPICE uses, taken when people put them there
     demo_guest/       the desktop that comes with the product
     manual/           an ordinary host made a hypervisor (`manual-install.sh`)

@@ -13,13 +13,13 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from hyper_image.asking import NOT_INSTALLED, ask
+
 NAMES = ("ca-cert.pem", "ca-key.pem", "server-cert.pem", "server-key.pem")
 NEEDED = ("ca-cert.pem", "server-cert.pem", "server-key.pem")
 AUTHORITY_DAYS, SERVER_DAYS = "7300", "3650"
 SUBJECT = "/O=IsardVDI/CN={}"
 TOOL_TIMEOUT_S = 60.0
-ASK_TIMEOUT_S = 10.0
-NOT_INSTALLED = 127
 EXPIRED = "server-cert.pem has expired"
 
 
@@ -81,45 +81,29 @@ def what_is_broken(folder: Path) -> str:
     if lacking:
         return f"no {', '.join(lacking)}"
     authority, server, key = (str(folder / name) for name in NEEDED)
-    of_certificate = ask("x509", "-in", server, "-noout", "-pubkey")
+    of_certificate = ask("openssl", "x509", "-in", server, "-noout", "-pubkey")
     if of_certificate.returncode == NOT_INSTALLED:
         return "openssl is needed to look at them"
     if of_certificate.returncode != 0:
         return "server-cert.pem is no certificate"
     # An empty passphrase: a key that wants another is refused, instead of asking the terminal.
-    of_key = ask("pkey", "-in", key, "-pubout", "-passin", "pass:")
+    of_key = ask("openssl", "pkey", "-in", key, "-pubout", "-passin", "pass:")
     if of_key.returncode != 0:
         return "server-key.pem is no key, has a passphrase, or cannot be read"
     if of_key.stdout != of_certificate.stdout:
         return "server-key.pem does not belong to server-cert.pem"
     # A certificate may come with those between it and the authority.
     chain = ("-no_check_time", "-CAfile", authority, "-untrusted", server)
-    if ask("verify", *chain, server).returncode != 0:
+    if ask("openssl", "verify", *chain, server).returncode != 0:
         return "server-cert.pem was not issued by ca-cert.pem"
     return ""
 
 
 def is_valid_for(folder: Path, seconds: int) -> bool:
     server = str(folder / "server-cert.pem")
-    return ask("x509", "-in", server, "-noout", "-checkend", f"{seconds}").returncode == 0
-
-
-def ask(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """openssl, to look only. One that is not there, or does not end, has failed."""
-    argv = ["openssl", *arguments]
-    try:
-        return subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=ASK_TIMEOUT_S,
-        )
-    except FileNotFoundError:
-        return subprocess.CompletedProcess(argv, NOT_INSTALLED, "", "")
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return subprocess.CompletedProcess(argv, 1, "", str(error))
+    return (
+        ask("openssl", "x509", "-in", server, "-noout", "-checkend", f"{seconds}").returncode == 0
+    )
 
 
 def alternative_name(host: str) -> str:

@@ -2,16 +2,19 @@
 
 backup {
   id, kind: "scheduled" | "hand" | "found", by, created_at, made_at,
-  state: "waiting" | "writing" | "checking" | "verified" | "unverified" | "failed" | "missing" | "deleting",
-  percent: null | number (while it is made), size: null | bytes, schema, tables, rows: null | numbers,
-  secrets: bool (it holds password hashes and tokens), reason, message: null | a sentence and what to do,
+  state: "waiting" | "writing" | "checking" | "verified" | "unverified" | "failed" | "missing"
+         | "deleting",
+  percent: null | number (while it is made), size: null | bytes,
+  schema, tables, rows: null | numbers,
+  secrets: bool (it holds password hashes and tokens),
+  reason, message: null | a sentence and what to do,
   is_open: bool (it has not ended), can_download: bool, can_retry: bool
 }
 schedule {
   enabled, every_hours, at ("hh:mm", UTC), keep_count, keep_days, next_at,
   problem: null | why it does not do its work, field_problems: [what a script has set wrongly]
 }
-"""  # noqa: E501
+"""
 
 from __future__ import annotations
 

@@ -1,15 +1,15 @@
-"""What a step found on the host, and the change that would mend it; and how both ask the system.
+"""What a step found on the host, and the change that would mend it; and how it is done.
 Used by every step and by `__main__.py`.
 """
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-COMMAND_TIMEOUT_S = 30.0
+from hyper_image.asking import COMMAND_TIMEOUT_S, ask
+
 RESTART_TIMEOUT_S = 120.0
 BOOTED_BY_SYSTEMD = Path("/run/systemd/system")
 
@@ -60,23 +60,6 @@ def missing(what: str, todo: str, change: Change | None = None) -> Finding:
 
 def warning(what: str, todo: str, change: Change | None = None) -> Finding:
     return Finding("warning", what, todo, change)
-
-
-def ask(*argv: str, timeout_s: float = COMMAND_TIMEOUT_S) -> subprocess.CompletedProcess[str]:
-    """A command that only looks. One that is not there, or does not end, has failed."""
-    try:
-        return subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout_s,
-        )
-    except FileNotFoundError:
-        return subprocess.CompletedProcess(argv, 127, "", f"{argv[0]} is not installed")
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return subprocess.CompletedProcess(argv, 1, "", str(error))
 
 
 def do(*argv: str, timeout_s: float = COMMAND_TIMEOUT_S) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from hyper_image.asking import ask
 from hyper_image.configuration import LIBVIRT, SPICE_CERTIFICATES
 from hyper_image.manual import certificates, files
 from hyper_image.manual.finding import (
@@ -18,7 +19,6 @@ from hyper_image.manual.finding import (
     Change,
     Finding,
     Options,
-    ask,
     do,
     has_systemd,
     missing,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import socket
 
-from hyper_image.manual.finding import Change, Finding, Options, ask, do, has_systemd, missing, ok
+from hyper_image.asking import ask
+from hyper_image.manual.finding import Change, Finding, Options, do, has_systemd, missing, ok
 from hyper_image.manual.programs import find
 
 ROOT_BY_KEY = ("yes", "prohibit-password", "without-password")

@@ -14,12 +14,12 @@ import urllib.request
 from pathlib import Path
 
 from hyper_image import accounts
+from hyper_image.asking import ask
 from hyper_image.manual import files
 from hyper_image.manual.finding import (
     Change,
     Finding,
     Options,
-    ask,
     do,
     has_systemd,
     missing,

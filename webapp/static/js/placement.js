@@ -9,7 +9,7 @@ const pathOf = ({ id }) => `/desktops/${encodeURIComponent(id)}`;
 
 function installPlace(dialog, now, change) {
   const form = dialog.querySelector("form");
-  dialog.addEventListener("toggle", (event) => {
+  dialog.addEventListener("beforetoggle", (event) => {
     if (event.newState !== "open") return;
     for (const name of ["pool", "forced_hypervisor", "favourite_hypervisor"]) {
       form.elements[name].value = now().placement[name] ?? "";
@@ -28,7 +28,7 @@ function installPlace(dialog, now, change) {
 
 function installNetworks(dialog, now, change) {
   const boxes = [...dialog.querySelectorAll('input[name="network"]')];
-  dialog.addEventListener("toggle", (event) => {
+  dialog.addEventListener("beforetoggle", (event) => {
     if (event.newState !== "open") return;
     const chosen = now().spec.interfaces.map((card) => card.id);
     for (const box of boxes) box.checked = chosen.includes(box.value);

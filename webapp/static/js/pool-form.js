@@ -36,7 +36,7 @@ function number(use) {
 export function installDialog(dialog, poolNow) {
   const form = dialog.querySelector("form");
   const uses = [...dialog.querySelectorAll(".path-use")];
-  dialog.addEventListener("toggle", (event) => {
+  dialog.addEventListener("beforetoggle", (event) => {
     if (event.newState !== "open") return;
     const pool = poolNow();
     fillSharing(form, pool);

@@ -177,7 +177,8 @@ function suggestName() {
   form.elements.name.value = name;
 }
 
-create.addEventListener("toggle", (event) => {
+// Before it is there: "toggle" comes later, when somebody may be typing already.
+create.addEventListener("beforetoggle", (event) => {
   if (event.newState !== "open") return;
   nameTouched = false;
   suggestName();

@@ -79,10 +79,8 @@ function suggestName() {
   if (nameTouched || !form.elements.desktop) return;
   form.elements.name.value = form.elements.desktop.selectedOptions[0].text.slice(0, 80);
 }
-// The event comes some time after the dialog: what stands there by then is somebody's.
-make.addEventListener("toggle", (event) => {
-  if (event.newState === "open" && !form.elements.name.value) suggestName();
-});
+// Before it is there: "toggle" comes later, when somebody may be typing already.
+make.addEventListener("beforetoggle", (event) => event.newState === "open" && suggestName());
 form.addEventListener("change", (event) => event.target.name === "desktop" && suggestName());
 form.addEventListener("input", (event) => (nameTouched ||= event.target.name === "name"));
 
@@ -98,7 +96,4 @@ onSubmit(make, async () => {
   toast("good", say("created", { name: made.name }));
 });
 
-if ("chosen" in make.dataset) {
-  suggestName();
-  make.showModal();
-}
+if ("chosen" in make.dataset) make.showModal();
