@@ -37,7 +37,7 @@ from engine.actions import (
     Wait,
 )
 from engine.cache import QUEUED
-from engine.decisions import Decision, decide, needs_room
+from engine.decisions import Decision, decide, needs_room, wish_record
 from engine.disk_locks import Held
 from engine.errors import EngineError, HostLost, Terminal
 from engine.reconcilers import Context, Outcome
@@ -247,7 +247,7 @@ class DomainReconciler:
         if error.reason == Reason.DISK_MISSING and isinstance(action, Start):
             error = self._disks.diagnose(reading, error, action.hypervisor)
         host = getattr(action, "hypervisor", None)
-        failure = failure_of(error, reading.row, decision.wish, now, host)
+        failure = failure_of(error, reading.row, wish_record(decision.wish), now, host)
         log.warning(
             "step_failed",
             domain=reading.id,

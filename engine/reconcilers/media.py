@@ -4,7 +4,8 @@ A download is one visit that may last for hours, so it runs in its host's lane o
 looks at the followed row as it goes: called off or deleted, it ends at once. It takes a turn
 before it moves to that lane; what has no turn waits outside, where it can still be called off. The
 ledger (table `disks`, `media/<id>`) is written before the storage is touched, so what was begun is
-found again, whatever a script makes of `observed`. Called by engine/controller.py.
+found again, whatever a script makes of `observed`. The writing of both is in
+engine/reconcilers/media_row.py. Called by engine/controller.py.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from db import observed as door
 from db import queries
 from db.errors import DatabaseUnavailable
 from db.logs import get_logger
-from db.media_states import MediaWish
 from db.rowcheck import RowProblem, check_media
 from db.states import TASK_ENDED, MediaDesired, MediaState, Reason
 from db.upload_tickets import sign
@@ -34,11 +34,11 @@ from engine.media_decisions import (
     Rest,
     Wait,
     decide_media,
-    seen_state,
 )
 from engine.reconcilers import Context, Outcome
 from engine.reconcilers.disk_places import DiskSite, find_media_site, prove_storage
-from engine.reconcilers.observation import invalid_row, is_news, retry_delay_s
+from engine.reconcilers.media_row import NOTHING_GOES_ON, Medium, media_wish_record
+from engine.reconcilers.observation import failure_of, invalid_row
 from engine.reconcilers.owners import pool_refused
 from engine.storage.addresses import read_allowed
 from engine.storage.downloads import Source, Stored, uploaded
@@ -50,9 +50,7 @@ from engine.workqueue import Key
 log = get_logger(__name__)
 
 STEPS_MAX = 8
-LEAVING_AGAIN_S = 2.0
 PROGRESS_S = 1.0
-KEPT = ("path", "pool", "size", "format", "sha256", "for", "failure", "activity", "progress")
 
 
 class CalledOff(Exception):
@@ -96,44 +94,44 @@ class Step:
         lane: str,
     ) -> None:
         self._c, self._turns, self._lane = context, turns, lane
-        self.row, self.record = row, record
+        self.medium = Medium(context, row, record)
         self.site: DiskSite | None = None
 
     def take(self) -> Outcome | None:
         """None: it got further, decide again."""
-        problem = check_media({**self.row, "observed": {}})
+        problem = check_media({**self.medium.row, "observed": {}})
         if problem is not None:
             return self._report_invalid(problem)
-        decision = decide_media(self.row, self._gather(), self._c.now())
+        decision = decide_media(self.medium.row, self._gather(), self._c.now())
         try:
             return self._act(decision)
         except CalledOff:
-            log.info("download_called_off", media=self.row["id"])
+            log.info("download_called_off", media=self.medium.id)
             return None
         except HostLost as error:
-            log.info("host_lost_in_step", media=self.row["id"], error=str(error))
+            log.info("host_lost_in_step", media=self.medium.id, error=str(error))
             return Outcome(again_s=1.0)
         except EngineError as error:
             return self._fail(decision, error)
 
     def _gather(self) -> MediaFacts:
-        record = self.record or {}
-        pool = str(record.get("pool") or self.row.get("pool") or "default")
+        record = self.medium.record or {}
+        pool = str(record.get("pool") or self.medium.row.get("pool") or "default")
         self.site, problem = find_media_site(
             self._c,
             pool,
-            str(self.row["id"]),
+            self.medium.id,
             str(record["pool_path"]) if record.get("pool_path") else None,
         )
         is_here = record.get("state") == "made"
         users: list[dict[str, Any]] = []
-        if self.row["desired"]["state"] != MediaDesired.AVAILABLE:
-            users = queries.list_media_users(self._c.database, str(self.row["id"]))
+        if self.medium.row["desired"]["state"] != MediaDesired.AVAILABLE:
+            users = queries.list_media_users(self._c.database, self.medium.id)
         return MediaFacts(
             host_problem=problem,
             # What is there already stays there, and is looked at again.
-            pool_refused=None if is_here else pool_refused(self._c, self.row, pool),
-            recorded=bool(self.record),
+            pool_refused=None if is_here else pool_refused(self._c, self.medium.row, pool),
+            recorded=bool(self.medium.record),
             deletion_begun=record.get("state") == "deleting",
             users=tuple(sorted(str(user.get("name") or user["id"]) for user in users)),
         )
@@ -143,11 +141,11 @@ class Step:
             case Rest(finished, until):
                 changes = {**NOTHING_GOES_ON, "failure": None} if finished else {}
                 if finished:
-                    changes |= {"state": MediaState.ABSENT, "for": _record_of(decision.wish)}
-                self._write(changes)
+                    changes |= {"state": MediaState.ABSENT, "for": media_wish_record(decision.wish)}
+                self.medium.write(changes)
                 return Outcome(again_s=_seconds_to(until, self._c.now()))
             case Wait(reason, message, topics):
-                self._write(
+                self.medium.write(
                     {**NOTHING_GOES_ON, "failure": None, "reason": reason, "message": message}
                 )
                 return Outcome(topics=topics)
@@ -164,11 +162,11 @@ class Step:
         """Its file is written by a task (task_export.py): found, or waited for."""
         if self._lane != disk_lane(site.unit.id):
             return Outcome(move_to=disk_lane(site.unit.id))
-        task_id = self.row["source"]["task"]
+        task_id = self.medium.row["source"]["task"]
         # Read before the storage is looked at: one that has ended has put there what it will.
         task = queries.get_row(self._c.database, "tasks", task_id)
         prove_storage(self._c, site, make=True)
-        stored = site.unit.media.look(place_media(site.path, str(self.row["id"])))
+        stored = site.unit.media.look(place_media(site.path, self.medium.id))
         if stored is not None:
             return self._say_available(decision, site, stored)
         observed = task.get("observed") if task else None
@@ -178,39 +176,41 @@ class Step:
             message = f"The task that was to write it ended without it ({seen.get('message')})."
             raise Terminal(Reason.MEDIA_NOT_READY, message, step="task")
         message = "It is being written from the disks of a desktop or template."
-        self._write({**NOTHING_GOES_ON, "reason": Reason.MEDIA_NOT_READY, "message": message})
+        self.medium.write({**NOTHING_GOES_ON, "reason": Reason.MEDIA_NOT_READY, "message": message})
         return Outcome(topics=(f"parent/{task_id}",))
 
     def _withdraw(self, site: DiskSite) -> None:
         """What an export left unfinished whose engine died: nobody goes on with it. Ours by the
         ledger; a command that is still at it is waited for.
         """
-        if (self.record or {}).get("state") != "making":
+        if (self.medium.record or {}).get("state") != "making":
             return
         self._c.lease.check()
         work = ExportWork(site.unit.ssh, self._c.installation)
-        work.withdraw(place_media(site.path, str(self.row["id"])))
+        work.withdraw(place_media(site.path, self.medium.id))
 
     def _fetch(self, decision: MediaDecision, site: DiskSite) -> Outcome | None:
-        if self.row["source"].get("task"):
+        if self.medium.row["source"].get("task"):
             return self._await_export(decision, site)
         lane = download_lane(site.unit.id)
-        if not self._turns.take(site.unit.id, self.row["id"]):
+        if not self._turns.take(site.unit.id, self.medium.id):
             message = f"Other downloads are under way on {site.unit.id!r}; it begins when one ends."
-            self._write({**NOTHING_GOES_ON, "reason": Reason.WAITING_ITS_TURN, "message": message})
+            self.medium.write(
+                {**NOTHING_GOES_ON, "reason": Reason.WAITING_ITS_TURN, "message": message}
+            )
             return Outcome(topics=(lane,), again_s=10.0)
         if self._lane != lane:
             return Outcome(move_to=lane)
-        place = place_media(site.path, str(self.row["id"]))
+        place = place_media(site.path, self.medium.id)
         self._c.lease.check()
         prove_storage(self._c, site, make=True)
-        self._keep_record(site, "making")
+        self.medium.keep_record(site, "making")
         stored = site.unit.media.look(place) or self._bring(site, place)
         return self._say_available(decision, site, stored)
 
     def _say_available(self, decision: MediaDecision, site: DiskSite, stored: Stored) -> Outcome:
-        self._keep_record(site, "made", size=stored.size)
-        self._write(
+        self.medium.keep_record(site, "made", size=stored.size)
+        self.medium.write(
             {
                 **NOTHING_GOES_ON,
                 "state": MediaState.AVAILABLE,
@@ -218,45 +218,45 @@ class Step:
                 "pool": site.pool,
                 "size": stored.size,
                 "failure": None,
-                "for": _record_of(decision.wish),
+                "for": media_wish_record(decision.wish),
                 **({"format": stored.format, "sha256": stored.sha256} if stored.sha256 else {}),
             }
         )
-        door.drop_records(self._c.database, [("uploads", self.row["id"])])
+        door.drop_records(self._c.database, [("uploads", self.medium.id)])
         return Outcome()
 
     def _bring(self, site: DiskSite, place: MediaPlace) -> Stored:
         """The file, fetched, found right and published."""
-        host, given = site.unit.media, self.row["source"]
-        self._show(site, "ask")
+        host, given = site.unit.media, self.medium.row["source"]
+        self.medium.show(site, "ask")
         source = self._find_source(site)
         self._heed()
         limit = host.check_room(place, source.size)
-        self._show(site, "download")
+        self.medium.show(site, "download")
         self._c.lease.check()
         watch = self._watch(site, None if source.size < 0 else source.size)
         host.fetch(place, source, limit=limit, on_bytes=watch)
-        self._show(site, "check")
-        stored, extension = host.examine(place, str(self.row["kind"]), given.get("sha256"))
+        self.medium.show(site, "check")
+        stored, extension = host.examine(place, str(self.medium.row["kind"]), given.get("sha256"))
         self._heed()
         self._c.lease.check()
-        self._show(site, "publish")
+        self.medium.show(site, "publish")
         host.publish(place, extension)
         return stored
 
     def _find_source(self, site: DiskSite) -> Source:
-        given = self.row["source"]
+        given = self.medium.row["source"]
         if not given.get("upload"):
             config = queries.get_row(self._c.database, "config", "downloads")
             return site.unit.media.find_source(
                 given["url"], read_allowed(config), trusts_http=bool(given.get("sha256"))
             )
-        upload = queries.get_row(self._c.database, "uploads", self.row["id"])
+        upload = queries.get_row(self._c.database, "uploads", self.medium.id)
         if upload is None:
             message = "What was uploaded is not there any more. Upload it again."
             raise Terminal(Reason.DOWNLOAD_FAILED, message, step="upload")
-        ticket = sign(str(upload["key"]), str(self.row["id"]), self._c.now().timestamp())
-        return uploaded(str(upload["url"]), ticket, str(self.row["id"]), int(upload["size"]))
+        ticket = sign(str(upload["key"]), self.medium.id, self._c.now().timestamp())
+        return uploaded(str(upload["url"]), ticket, self.medium.id, int(upload["size"]))
 
     def _watch(self, site: DiskSite, total: int | None) -> Callable[[int], None]:
         pace = Pace(total)
@@ -270,17 +270,17 @@ class Step:
                 return
             shown_at = pace.now_s
             try:
-                self._show(site, "download", pace.as_progress())
+                self.medium.show(site, "download", pace.as_progress())
             except DatabaseUnavailable as error:
                 # The transfer goes on; how far it is can be said later.
-                log.warning("progress_not_written", media=self.row["id"], error=str(error))
+                log.warning("progress_not_written", media=self.medium.id, error=str(error))
 
         return hear
 
     def _heed(self) -> None:
         """Raises CalledOff where the followed row's wish is no longer the one acted upon."""
-        now = self._c.watcher.media.get(self.row["id"])
-        if now is None or now.get("desired") != self.row["desired"]:
+        now = self._c.watcher.media.get(self.medium.id)
+        if now is None or now.get("desired") != self.medium.row["desired"]:
             raise CalledOff
 
     def _remove_files(self, decision: MediaDecision, site: DiskSite) -> Outcome | None:
@@ -289,10 +289,10 @@ class Step:
         self._c.lease.check()
         prove_storage(self._c, site, make=False)
         final = decision.wish.state is MediaDesired.DELETED
-        self._keep_record(site, "deleting" if final else "making")
+        self.medium.keep_record(site, "deleting" if final else "making")
         deadline = self._c.now() + timedelta(seconds=self._c.settings.disk_timeout_s)
         activity = {"name": "deleting", "step": "delete", "deadline": deadline}
-        self._write(
+        self.medium.write(
             {
                 **NOTHING_GOES_ON,
                 "state": MediaState.DELETING if final else decision.state,
@@ -300,32 +300,35 @@ class Step:
                 "failure": None,
             }
         )
-        site.unit.media.clear(place_media(site.path, str(self.row["id"])))
-        self._write({"state": MediaState.ABSENT, "activity": None, "path": None, "size": None})
-        door.drop_records(self._c.database, [("disks", queries.media_record_id(self.row["id"]))])
+        site.unit.media.clear(place_media(site.path, self.medium.id))
+        self.medium.write(
+            {"state": MediaState.ABSENT, "activity": None, "path": None, "size": None}
+        )
+        door.drop_records(self._c.database, [("disks", queries.media_record_id(self.medium.id))])
         return None
 
     def _remove_row(self) -> Outcome | None:
         self._c.lease.check()
         written = door.remove_row(
-            self._c.database, "media", self.row["id"], epoch=self._c.lease.epoch
+            self._c.database, "media", self.medium.id, epoch=self._c.lease.epoch
         )
         if written == "unchanged":
             return None
-        door.drop_records(self._c.database, [("uploads", self.row["id"])])
+        door.drop_records(self._c.database, [("uploads", self.medium.id)])
         return Outcome(gone=True)
 
     def _fail(self, decision: MediaDecision, error: EngineError) -> Outcome:
         now, host = self._c.now(), self.site.unit.id if self.site else None
+        wish = media_wish_record(decision.wish)
         log.warning(
             "step_failed",
-            media=self.row["id"],
+            media=self.medium.id,
             action=type(decision.action).__name__,
             reason=error.reason,
             terminal=error.terminal,
             error=error.message,
         )
-        failure = _failure_of(error, self.row, decision.wish, now, host)
+        failure = failure_of(error, self.medium.row, wish, now, host)
         changes: dict[str, Any] = {
             "reason": error.reason,
             "message": error.message,
@@ -333,15 +336,15 @@ class Step:
             "activity": None,
         }
         if error.terminal:
-            changes |= {"progress": None, "for": _record_of(decision.wish)}
+            changes |= {"progress": None, "for": wish}
             if isinstance(decision.action, Fetch):
                 changes["state"] = MediaState.FAILED
-        self._write(changes)
+        self.medium.write(changes)
         return Outcome(again_s=_seconds_to(failure.get("retry_at"), now))
 
     def _report_invalid(self, problem: RowProblem) -> Outcome:
         failure = invalid_row(problem.field, problem.message)
-        self._write(
+        self.medium.write(
             {
                 **NOTHING_GOES_ON,
                 "reason": Reason.INVALID_ROW,
@@ -351,96 +354,10 @@ class Step:
         )
         return Outcome()
 
-    def _show(self, site: DiskSite, step: str, progress: dict[str, Any] | None = None) -> None:
-        deadline = self._c.now() + timedelta(seconds=self._c.settings.download_timeout_s)
-        before = _observed_of(self.row).get("activity")
-        if isinstance(before, Mapping) and isinstance(before.get("deadline"), datetime):
-            deadline = before["deadline"] if before.get("step") == step else deadline
-        changes: dict[str, Any] = {
-            "state": MediaState.DOWNLOADING,
-            "activity": {"name": "downloading", "step": step, "deadline": deadline},
-            "hypervisor": site.unit.id,
-            "pool": site.pool,
-            "reason": None,
-            "message": None,
-        }
-        failure = _observed_of(self.row).get("failure")
-        if progress is not None:
-            # Bytes that come are what ends a failure.
-            changes |= {"progress": progress, "failure": None}
-        elif isinstance(failure, Mapping) and failure.get("terminal"):
-            changes["failure"] = None
-        self._write(changes)
-
-    def _write(self, changes: Mapping[str, Any]) -> None:
-        old = _observed_of(self.row)
-        new: dict[str, Any] = {key: old.get(key) for key in KEPT}
-        new |= {"state": seen_state(old), "reason": None, "message": None, "hypervisor": None}
-        if "failure" not in changes and isinstance(new["failure"], Mapping):
-            kept = new["failure"]
-            new |= {"reason": kept.get("reason"), "message": kept.get("message")}
-        new |= {**changes, "at": self._c.now()}
-        plain = {key: getattr(value, "value", value) for key, value in new.items()}
-        if is_news(self.row, plain, self._c.lease.epoch):
-            self._c.write("media", self.row, plain)
-            self.row["observed"] = {**plain, "epoch": self._c.lease.epoch}
-
-    def _keep_record(self, site: DiskSite, state: str, **more: Any) -> None:
-        record = {
-            "id": queries.media_record_id(self.row["id"]),
-            "media": self.row["id"],
-            "pool": site.pool,
-            "pool_path": site.path,
-            "path": place_media(site.path, str(self.row["id"])).folder,
-            "state": state,
-            **more,
-        }
-        if self.record is None or any(self.record.get(k) != v for k, v in record.items()):
-            value = {**record, "at": self._c.now()}
-            door.put_record(self._c.database, "disks", value, epoch=self._c.lease.epoch)
-            self.record = value
-
     def _require_site(self) -> DiskSite:
         if self.site is None:
             raise Terminal(Reason.NO_DISK_HOST, "No host works on its storage.", step="storage")
         return self.site
-
-
-NOTHING_GOES_ON: dict[str, Any] = {"activity": None, "progress": None}
-
-
-def _observed_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    observed = row.get("observed")
-    return dict(observed) if isinstance(observed, Mapping) else {}
-
-
-def _record_of(wish: MediaWish) -> dict[str, Any]:
-    return {"state": wish.state.value, "at": wish.at}
-
-
-def _failure_of(
-    error: EngineError, row: Mapping[str, Any], wish: MediaWish, now: datetime, host: str | None
-) -> dict[str, Any]:
-    """As domains' failures are written, a repeated transient one tried again ever later."""
-    field: dict[str, Any] = {
-        "reason": error.reason,
-        "message": error.message,
-        "step": error.step,
-        "command": error.command,
-        "answer": error.answer,
-        "terminal": error.terminal,
-        "wish": _record_of(wish),
-        "hypervisor": host,
-    }
-    if error.terminal:
-        return field
-    before = _observed_of(row).get("failure")
-    attempts = 1
-    if isinstance(before, Mapping) and before.get("wish") == field["wish"]:
-        attempts = int(before["attempts"]) + 1 if isinstance(before.get("attempts"), int) else 1
-    hint_s = getattr(error, "retry_after_s", None) or 0.0
-    delay_s = max(retry_delay_s(attempts), float(hint_s))
-    return {**field, "attempts": attempts, "retry_at": now + timedelta(seconds=delay_s)}
 
 
 def _seconds_to(until: datetime | None, now: datetime) -> float | None:

@@ -2,7 +2,8 @@
 
 `observed` is written whole, so each field is either kept on purpose, after a look at its type (a
 script may have put anything there), or set anew. Written only where it says something new: the time
-alone is no news. Called by the domain reconcilers.
+alone is no news. Called by the domain reconcilers; media have their own
+(engine/reconcilers/media_row.py), but show failures as domains do.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from db.states import Activity, Observed, Reason, Wish
-from engine.decisions import wish_record
 from engine.errors import EngineError
 from engine.sight import Sight, observed_of
 
@@ -115,9 +115,15 @@ def activity(
 
 
 def failure_of(
-    error: EngineError, row: Mapping[str, Any], wish: Wish, now: datetime, host: str | None
+    error: EngineError,
+    row: Mapping[str, Any],
+    wish: Mapping[str, Any],
+    now: datetime,
+    host: str | None,
 ) -> dict[str, Any]:
-    """How an error is shown. A repeated transient one is tried again ever later."""
+    """How an error is shown. A repeated transient one, for the same `wish` (as it is recorded), is
+    tried again ever later.
+    """
     field: dict[str, Any] = {
         "reason": error.reason,
         "message": error.message,
@@ -125,7 +131,7 @@ def failure_of(
         "command": error.command,
         "answer": error.answer,
         "terminal": error.terminal,
-        "wish": wish_record(wish),
+        "wish": dict(wish),
         "hypervisor": host,
     }
     if error.terminal:
