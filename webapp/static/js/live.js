@@ -6,6 +6,24 @@ import { call } from "./api.js";
 
 const BANNER_AFTER_MS = 1500;
 
+// Which message told of a row last: messages are counted.
+const toldAt = new Map();
+let count = 0;
+
+function note(message) {
+  count += 1;
+  for (const { id } of message?.items ?? [message ?? {}]) toldAt.set(id, count);
+}
+
+// Shows what a request answers, unless the live connection has told of that row since it was sent:
+// that is as new at least, and a late answer would put an old state, or a removed row, back.
+export async function showAnswer(show, request) {
+  const sentAt = count;
+  const answer = await request;
+  if ((toldAt.get(answer.id) ?? 0) <= sentAt) show(answer);
+  return answer;
+}
+
 // A refused connection may only mean that the cookie was renewed meanwhile.
 async function isLoggedOut() {
   try {
@@ -43,7 +61,12 @@ export function connectLive(listeners) {
     if (error.message === "NotLoggedIn" && (await isLoggedOut())) location.reload(); // to the login
     if (!socket.active) setTimeout(() => socket.connect(), 4000);
   });
-  for (const [event, listener] of Object.entries(listeners)) socket.on(event, listener);
+  for (const [event, listener] of Object.entries(listeners)) {
+    socket.on(event, (message) => {
+      note(message);
+      listener(message);
+    });
+  }
   addEventListener("pagehide", () => socket.disconnect());
   addEventListener("pageshow", (event) => event.persisted && socket.connect());
   return socket;

@@ -2,6 +2,7 @@
 
 import { call } from "./api.js";
 import { onSubmit } from "./dialog.js";
+import { showAnswer } from "./live.js";
 import { toast } from "./toast.js";
 import { say } from "./words.js";
 
@@ -21,7 +22,7 @@ function installPlace(dialog, now, change) {
       forced_hypervisor: form.elements.forced_hypervisor.value || null,
       favourite_hypervisor: form.elements.favourite_hypervisor.value || null,
     };
-    change(await call("PATCH", pathOf(now()), { placement }));
+    await showAnswer(change, call("PATCH", pathOf(now()), { placement }));
     toast("good", say("next_start"));
   });
 }
@@ -38,7 +39,7 @@ function installNetworks(dialog, now, change) {
     // Cards that stay keep their order, and so their names inside the guest.
     const kept = now().spec.interfaces.map((card) => card.id).filter((id) => ticked.includes(id));
     const networks = [...kept, ...ticked.filter((id) => !kept.includes(id))];
-    change(await call("PATCH", pathOf(now()), { networks }));
+    await showAnswer(change, call("PATCH", pathOf(now()), { networks }));
     toast("good", say("next_start"));
   });
 }

@@ -3,6 +3,7 @@
 // the page that was asked begins the download.
 
 import { call } from "./api.js";
+import { showAnswer } from "./live.js";
 import { toast, toastProblem } from "./toast.js";
 import { say } from "./words.js";
 
@@ -47,7 +48,7 @@ export function followFiles(show) {
       asked.set(task.id, url);
       toast("good", say("bringing", { name: payload.name }));
       // It may have ended before we knew that it is ours.
-      hear(await call("GET", `/tasks/${encodeURIComponent(task.id)}`));
+      await showAnswer(hear, call("GET", `/tasks/${encodeURIComponent(task.id)}`));
     } catch (problem) {
       toastProblem(problem);
     }

@@ -4,6 +4,7 @@
 import { announce } from "./announce.js";
 import { call } from "./api.js";
 import { fill, makeFromTemplate } from "./bind.js";
+import { showAnswer } from "./live.js";
 import { toastProblem } from "./toast.js";
 import { say, words } from "./words.js";
 
@@ -57,7 +58,7 @@ export function followTasks(initial, shows = () => true, onChange = () => {}) {
     if (!button) return;
     button.setAttribute("aria-busy", "true");
     try {
-      change(await call("DELETE", `/tasks/${encodeURIComponent(button.closest(".task").dataset.id)}`));
+      await showAnswer(change, call("DELETE", `/tasks/${encodeURIComponent(button.closest(".task").dataset.id)}`));
     } catch (problem) {
       toastProblem(problem);
     } finally {

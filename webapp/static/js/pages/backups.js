@@ -5,7 +5,7 @@ import { announce } from "../announce.js";
 import { call } from "../api.js";
 import { fill, makeFromTemplate } from "../bind.js";
 import { FieldProblem, ask, onSubmit } from "../dialog.js";
-import { connectLive } from "../live.js";
+import { connectLive, showAnswer } from "../live.js";
 import { toastProblem } from "../toast.js";
 import { say, words } from "../words.js";
 
@@ -78,7 +78,7 @@ async function busy(button, work) {
 }
 
 document.getElementById("now").addEventListener("click", ({ currentTarget }) =>
-  busy(currentTarget, async () => change(await call("POST", "/backups", {}))));
+  busy(currentTarget, async () => showAnswer(change, call("POST", "/backups", {}))));
 
 const download = document.getElementById("download");
 const actions = {
@@ -87,9 +87,9 @@ const actions = {
     download.querySelector("form").reset();
     download.showModal();
   },
-  retry: async (id) => change(await call("POST", `${pathOf(id)}/trials`)),
+  retry: async (id) => showAnswer(change, call("POST", `${pathOf(id)}/trials`)),
   delete: async (id) => {
-    if (await ask("confirm-delete", id)) change(await call("DELETE", pathOf(id)));
+    if (await ask("confirm-delete", id)) await showAnswer(change, call("DELETE", pathOf(id)));
   },
 };
 

@@ -8,7 +8,7 @@ import { fill } from "../bind.js";
 import { installCharts } from "../charts.js";
 import { ask, onSubmit, readField } from "../dialog.js";
 import { installDrives } from "../drives.js";
-import { connectLive } from "../live.js";
+import { connectLive, showAnswer } from "../live.js";
 import { installPlacement } from "../placement.js";
 import { watchThumbnails } from "../thumbnails.js";
 import { toast, toastProblem } from "../toast.js";
@@ -48,7 +48,8 @@ function readHistorySoon() {
   clearTimeout(historyTimer);
   historyTimer = setTimeout(async () => {
     try {
-      show({ ...desktop, history: (await call("GET", `${path}/events`)).items });
+      const { items } = await call("GET", `${path}/events`);
+      show({ ...desktop, history: items }); // the desktop as it is now, not as it was before the answer
     } catch {
       // The next change asks again.
     }
@@ -92,7 +93,7 @@ page.addEventListener("click", async (event) => {
   if (["delete", "power_off"].includes(action) && !(await ask(`confirm-${action}`, desktop.name))) return;
   button.setAttribute("aria-busy", "true");
   try {
-    change(await askDesktop(desktop, action));
+    await showAnswer(change, askDesktop(desktop, action));
   } catch (problem) {
     toastProblem(problem);
   } finally {
@@ -102,13 +103,13 @@ page.addEventListener("click", async (event) => {
 
 onSubmit(rename, async (form) => {
   const fields = { name: readField(form, "name", true), description: readField(form, "description") };
-  change(await call("PATCH", path, fields));
+  await showAnswer(change, call("PATCH", path, fields));
   toast("good", say("saved"));
 });
 
 async function changeDrives(media) {
   try {
-    change(await call("PATCH", path, { spec: { media } }));
+    await showAnswer(change, call("PATCH", path, { spec: { media } }));
   } catch (problem) {
     toastProblem(problem);
     showDrives(desktop);

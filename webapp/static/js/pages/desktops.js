@@ -8,7 +8,7 @@ import { fill, makeFromTemplate } from "../bind.js";
 import { installCreateFromMedia } from "../create-media.js";
 import { FieldProblem, ask, onSubmit, readField } from "../dialog.js";
 import { installFilter } from "../filter.js";
-import { connectLive } from "../live.js";
+import { connectLive, showAnswer } from "../live.js";
 import { watchThumbnails } from "../thumbnails.js";
 import { toast, toastProblem } from "../toast.js";
 import { say, words } from "../words.js";
@@ -121,7 +121,7 @@ async function perform(payload, action, button) {
   }
   button.setAttribute("aria-busy", "true");
   try {
-    change(await askDesktop(payload, action));
+    await showAnswer(change, askDesktop(payload, action));
   } catch (problem) {
     toastProblem(problem);
   } finally {
@@ -151,7 +151,7 @@ function openRename(payload) {
 
 onSubmit(rename, async (form) => {
   const fields = { name: readField(form, "name", true), description: readField(form, "description") };
-  change(await call("PATCH", `/desktops/${encodeURIComponent(renamed)}`, fields));
+  await showAnswer(change, call("PATCH", `/desktops/${encodeURIComponent(renamed)}`, fields));
   toast("good", say("saved"));
 });
 
@@ -196,12 +196,11 @@ function readTemplate(form) {
 }
 
 onSubmit(create, async (form) => {
-  const made = await call("POST", "/desktops", {
+  const made = await showAnswer(change, call("POST", "/desktops", {
     name: readField(form, "name", true),
     description: readField(form, "description"),
     ...(isFromMedia() ? fromMedia.read() : readTemplate(form)),
-  });
-  if (!payloads.has(made.id)) change(made);
+  }));
   form.elements.description.value = "";
   cards.get(made.id)?.scrollIntoView({ block: "nearest" });
 });

@@ -4,7 +4,7 @@ import "../frame.js";
 import { call } from "../api.js";
 import { fill } from "../bind.js";
 import { onSubmit } from "../dialog.js";
-import { connectLive } from "../live.js";
+import { connectLive, showAnswer } from "../live.js";
 import { followTasks } from "../tasks.js";
 import { toast } from "../toast.js";
 import { say } from "../words.js";
@@ -38,7 +38,7 @@ function argsOf(form) {
 for (const dialog of document.querySelectorAll("dialog[data-kind]")) {
   onSubmit(dialog, async (form) => {
     const path = `/${noun}/${encodeURIComponent(domain.id)}/tasks`;
-    change(await call("POST", path, { kind: dialog.dataset.kind, args: argsOf(form) }));
+    await showAnswer(change, call("POST", path, { kind: dialog.dataset.kind, args: argsOf(form) }));
     toast("good", say("ordered"));
   });
 }

@@ -15,7 +15,7 @@ import {
   readRemoval,
   stopDesktops,
 } from "../hypervisor-form.js";
-import { connectLive } from "../live.js";
+import { connectLive, showAnswer } from "../live.js";
 import { desktopsByHost } from "../running.js";
 import { toast, toastProblem } from "../toast.js";
 import { say, words } from "../words.js";
@@ -71,7 +71,7 @@ connectLive({
 async function send(button, work, done) {
   button.setAttribute("aria-busy", "true");
   try {
-    change(await work());
+    await showAnswer(change, work());
     if (done) toast("good", done);
   } catch (problem) {
     toastProblem(problem);
@@ -134,12 +134,12 @@ page.addEventListener("click", async (event) => {
 });
 
 onSubmit(dialog, async (form) => {
-  change(await editHypervisor(form, hypervisor));
+  await showAnswer(change, editHypervisor(form, hypervisor));
   toast("good", say("saved"));
 });
 
 onSubmit(document.getElementById("enrol"), async (form) => {
-  change(await enrolHypervisor(form, hypervisor));
+  await showAnswer(change, enrolHypervisor(form, hypervisor));
   toast("good", say("enrol_asked"));
 });
 

@@ -6,7 +6,7 @@ import { announce } from "../announce.js";
 import { call } from "../api.js";
 import { fill, makeFromTemplate } from "../bind.js";
 import { FieldProblem, ask, onSubmit, readField } from "../dialog.js";
-import { connectLive } from "../live.js";
+import { connectLive, showAnswer } from "../live.js";
 import { followFiles } from "../save-file.js";
 import { allowedOf, fillSharing, followSharing } from "../sharing.js";
 import { toast, toastProblem } from "../toast.js";
@@ -128,11 +128,11 @@ async function perform(payload, action) {
     return picker.click();
   }
   if (action === "delete") {
-    if (await ask("confirm-delete", payload.name)) change(await call("DELETE", pathOf(payload.id)));
+    if (await ask("confirm-delete", payload.name)) await showAnswer(change, call("DELETE", pathOf(payload.id)));
     return undefined;
   }
   const state = WISHES[action] ?? payload.desired.state;
-  return change(await call("PATCH", pathOf(payload.id), { desired: { state } }));
+  return showAnswer(change, call("PATCH", pathOf(payload.id), { desired: { state } }));
 }
 
 list.addEventListener("click", async (event) => {
@@ -200,14 +200,13 @@ followSharing(addForm);
 onSubmit(add, async (form) => {
   const source = readSource(form);
   const [file] = form.elements.file.files;
-  const made = await call("POST", "/media", {
+  const made = await showAnswer(change, call("POST", "/media", {
     name: readField(form, "name", true),
     kind: form.elements.kind.value,
     description: readField(form, "description"),
     source,
     allowed: allowedOf(form),
-  });
-  change(made);
+  }));
   form.reset();
   nameTouched = false;
   showSource();
@@ -236,7 +235,7 @@ onSubmit(edit, async (form) => {
   // What a script has shared otherwise meanwhile is kept, unless it was changed here.
   const allowed = allowedOf(form);
   const changes = JSON.stringify(allowed) === sharedBefore ? fields : { ...fields, allowed };
-  change(await call("PATCH", pathOf(edited.id), changes));
+  await showAnswer(change, call("PATCH", pathOf(edited.id), changes));
   toast("good", say("saved"));
 });
 

@@ -4,7 +4,7 @@ import "../frame.js";
 import { call } from "../api.js";
 import { fill, makeFromTemplate } from "../bind.js";
 import { ask, onSubmit, readField } from "../dialog.js";
-import { connectLive } from "../live.js";
+import { connectLive, showAnswer } from "../live.js";
 import { fillSharing, readSharing, showSharing } from "../shared-with.js";
 import { toast, toastProblem } from "../toast.js";
 import { say } from "../words.js";
@@ -98,10 +98,10 @@ const pathOf = ({ id }) => `/networks/${encodeURIComponent(id)}`;
 
 onSubmit(dialog, async () => {
   if (edited) {
-    change(await call("PATCH", pathOf(edited), fieldsOf()));
+    await showAnswer(change, call("PATCH", pathOf(edited), fieldsOf()));
     toast("good", say("saved"));
   } else {
-    change(await call("POST", "/networks", { id: readField(form, "id", true), ...fieldsOf() }));
+    await showAnswer(change, call("POST", "/networks", { id: readField(form, "id", true), ...fieldsOf() }));
   }
 });
 

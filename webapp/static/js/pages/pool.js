@@ -4,7 +4,7 @@ import "../frame.js";
 import { announce } from "../announce.js";
 import { fill } from "../bind.js";
 import { ask, onSubmit } from "../dialog.js";
-import { connectLive } from "../live.js";
+import { connectLive, showAnswer } from "../live.js";
 import { deletePool, editPool, hostListeners, installDialog, withHosts } from "../pool-form.js";
 import { toast, toastProblem } from "../toast.js";
 import { say, words } from "../words.js";
@@ -55,6 +55,6 @@ page.addEventListener("click", async (event) => {
 installDialog(dialog, () => pool);
 
 onSubmit(dialog, async (form) => {
-  change(await editPool(form, pool));
+  await showAnswer(change, editPool(form, pool));
   toast("good", say("saved"));
 });

@@ -4,7 +4,7 @@ import "../frame.js";
 import { announce } from "../announce.js";
 import { fill, makeFromTemplate } from "../bind.js";
 import { onSubmit } from "../dialog.js";
-import { connectLive } from "../live.js";
+import { connectLive, showAnswer } from "../live.js";
 import { addPool, hostListeners, installDialog, withHosts } from "../pool-form.js";
 import { say, words } from "../words.js";
 
@@ -66,6 +66,6 @@ installDialog(dialog, () => ({
 }));
 
 onSubmit(dialog, async (form) => {
-  change(await addPool(form));
+  await showAnswer(change, addPool(form));
   form.reset();
 });

@@ -6,7 +6,7 @@ import { announce } from "../announce.js";
 import { call } from "../api.js";
 import { fill, localiseTimes } from "../bind.js";
 import { FieldProblem, onSubmit, readField } from "../dialog.js";
-import { connectLive } from "../live.js";
+import { connectLive, showAnswer } from "../live.js";
 import { allowedOf, fillSharing, followSharing } from "../sharing.js";
 import { toast, toastProblem } from "../toast.js";
 import { say, words } from "../words.js";
@@ -95,7 +95,7 @@ page.addEventListener("click", async (event) => {
   button.setAttribute("aria-busy", "true");
   try {
     if (button.dataset.action === "delete") await openRemoval();
-    else change(await call("PATCH", path, { retry: true }));
+    else await showAnswer(change, call("PATCH", path, { retry: true }));
   } catch (problem) {
     toastProblem(problem);
   } finally {
@@ -106,13 +106,13 @@ page.addEventListener("click", async (event) => {
 // What is deleted is the tree in the dialog, and no other.
 onSubmit(removal, async () => {
   const { version, count } = removal.querySelector(".tree").dataset;
-  change(await call("DELETE", Number(count) ? `${path}/tree/${version}` : path));
+  await showAnswer(change, call("DELETE", Number(count) ? `${path}/tree/${version}` : path));
 });
 
 onSubmit(document.getElementById("edit"), async (form) => {
   const fields = { name: readField(form, "name", true), description: readField(form, "description") };
   const spec = { vcpus: Number(form.elements.vcpus.value), memory_mib: Number(form.elements.memory_mib.value) };
-  change(await call("PATCH", path, { ...fields, spec }));
+  await showAnswer(change, call("PATCH", path, { ...fields, spec }));
   toast("good", say("saved"));
 });
 
@@ -145,7 +145,7 @@ share?.addEventListener("submit", async (event) => {
   const button = share.querySelector('[type="submit"]');
   button.setAttribute("aria-busy", "true");
   try {
-    change(await call("PATCH", path, { allowed: allowedOf(share) }));
+    await showAnswer(change, call("PATCH", path, { allowed: allowedOf(share) }));
     toast("good", say("saved"));
   } catch (problem) {
     toastProblem(problem);

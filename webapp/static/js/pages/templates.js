@@ -5,7 +5,7 @@ import { announce } from "../announce.js";
 import { call } from "../api.js";
 import { fill, makeFromTemplate } from "../bind.js";
 import { onSubmit, readField } from "../dialog.js";
-import { connectLive } from "../live.js";
+import { connectLive, showAnswer } from "../live.js";
 import { toast, toastProblem } from "../toast.js";
 import { say, words } from "../words.js";
 
@@ -64,7 +64,7 @@ list.addEventListener("click", async (event) => {
   const { id } = button.closest(".desktop").dataset;
   button.setAttribute("aria-busy", "true");
   try {
-    change(await call("PATCH", `/templates/${encodeURIComponent(id)}`, { retry: true }));
+    await showAnswer(change, call("PATCH", `/templates/${encodeURIComponent(id)}`, { retry: true }));
   } catch (problem) {
     toastProblem(problem);
   } finally {
@@ -85,13 +85,12 @@ form.addEventListener("change", (event) => event.target.name === "desktop" && su
 form.addEventListener("input", (event) => (nameTouched ||= event.target.name === "name"));
 
 onSubmit(make, async () => {
-  const made = await call("POST", "/templates", {
+  const made = await showAnswer(change, call("POST", "/templates", {
     name: readField(form, "name", true),
     description: readField(form, "description"),
     kind: form.elements.base?.checked ? "base" : "template",
     origin: { desktop: form.elements.desktop.value },
-  });
-  if (!payloads.has(made.id)) change(made);
+  }));
   nameTouched = false;
   toast("good", say("created", { name: made.name }));
 });

@@ -5,7 +5,7 @@ import "../frame.js";
 import { askDesktop } from "../api.js";
 import { fill } from "../bind.js";
 import { ask, onSubmit } from "../dialog.js";
-import { connectLive } from "../live.js";
+import { connectLive, showAnswer } from "../live.js";
 import { Screen } from "../screen.js";
 import { toast, toastProblem } from "../toast.js";
 import { installTouchKeyboard } from "../touch-keyboard.js";
@@ -123,7 +123,7 @@ viewer.addEventListener("click", async (event) => {
   if (action === "power_off" && !(await ask("confirm-power_off", desktop.name))) return;
   button.setAttribute("aria-busy", "true");
   try {
-    follow(await askDesktop(desktop, action));
+    await showAnswer(follow, askDesktop(desktop, action));
   } catch (problem) {
     toastProblem(problem);
   } finally {
