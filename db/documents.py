@@ -1,4 +1,7 @@
-"""The shape of every row. This file is the truth; docs/rows.md is generated from it.
+"""The shape of the rows: the fields they share, and every row that has no file of its own.
+
+Desktops and templates are in db/domain_documents.py, pools and networks in db/pool_documents.py,
+hypervisors in db/hypervisor_documents.py, backups in db/backup_documents.py.
 
 Written by: `desired`/`spec` and the rest of a row by webapp and scripts, `observed` by the engine
 alone. Times are timezone-aware datetimes (ReQL TIME). All keys may be missing in a row a script
@@ -41,133 +44,6 @@ class FailureField(TypedDict, total=False):
     terminal: bool
     retry_at: datetime
     attempts: int
-
-
-class ObservedDisk(TypedDict, total=False):
-    id: str
-    path: str
-    backing: str | None
-    size: int
-    """Virtual size in bytes."""
-
-
-class ObservedInterface(TypedDict, total=False):
-    id: str
-    mac: str
-    address: str
-
-
-class ObservedDomain(TypedDict, total=False):
-    state: str
-    activity: ActivityField | None
-    hypervisor: str | None
-    """Where it runs, or is being started (placement is written before createXML)."""
-    reason: str | None
-    message: str | None
-    at: datetime
-    started_at: datetime | None
-    for_: Any
-    """Stored under the key `for`: {state, at} of the last wish that was finished."""
-    failure: FailureField | None
-    epoch: int
-    disks: list[ObservedDisk]
-    interfaces: list[ObservedInterface]
-    queue: dict[str, Any]
-    """{position, of, since} while it waits for room: its place among those of its pool that do."""
-    viewer: dict[str, Any] | None
-    """{"ports": {"vnc": 5900}, "hypervisor": id} while running."""
-
-
-class Disk(TypedDict, total=False):
-    id: str
-    size_gib: float
-    bus: str
-
-
-class Interface(TypedDict, total=False):
-    id: str
-    """An id of table `interfaces`."""
-    mac: str
-
-
-class Spec(TypedDict, total=False):
-    vcpus: int
-    memory_mib: int
-    firmware: str
-    """bios | uefi"""
-    boot: list[str]
-    disks: list[Disk]
-    media: list[dict[str, Any]]
-    """Drives, each {"id": a medium's or None where it is empty}. Left out: the medium it is
-    installed from is in its one drive.
-    """
-    secure_boot: bool
-    """With UEFI: only signed systems start."""
-    tpm: bool
-    """A TPM 2.0, emulated; what is in it lasts as long as the desktop runs."""
-    hyperv: bool
-    """Tell a Windows guest that it is a guest (it is then faster); under KVM alone."""
-    clock: str
-    """utc | localtime"""
-    interfaces: list[Interface]
-    graphics: list[str]
-    video: str
-    sound: str
-    xml: str
-
-
-class Domain(TypedDict, total=False):
-    """Table `domains`: desktops, templates and bases. `id` is the libvirt UUID and name."""
-
-    id: str
-    kind: str
-    name: str
-    description: str
-    icon: str
-    os: str
-    user: str
-    group: str
-    category: str
-    created_at: datetime
-    accessed_at: datetime
-    origin: dict[str, Any]
-    """{"template": id} | {"image": path or url} | {"media": id, "size_gib": n} | {"desktop": id} |
-    {"task": id of the task that makes its disks}
-    """
-    parents: list[str]
-    spec: Spec
-    placement: dict[str, Any]
-    allowed: dict[str, Any]
-    """{roles, categories, groups, users}: each False (nobody), [] (everybody) or a list of ids.
-    Templates only.
-    """
-    restart_on_failure: bool
-    ephemeral: dict[str, Any] | None
-    viewers: dict[str, Any]
-    desired: DesiredField
-    observed: ObservedDomain
-
-
-class DiskRecord(TypedDict, total=False):
-    """Table `disks`: the engine's ledger of disk files. A disk is created only where no record says
-    `made`.
-
-    Written before the file is made (`making`), after it is published (`made`) and before it goes
-    (`deleting`), so that an emptied `observed` can never lead to a new disk in place of one that is
-    missing.
-    """
-
-    id: str
-    """`<domain id>/<disk id>`"""
-    domain: str
-    disk: str
-    path: str
-    pool: str
-    backing: str | None
-    state: str
-    size: int
-    epoch: int
-    at: datetime
 
 
 class ProgressField(TypedDict, total=False):
@@ -274,90 +150,6 @@ class Task(TypedDict, total=False):
     observed: ObservedTask
 
 
-class PoolPath(TypedDict, total=False):
-    path: str
-    disk_operations: list[str]
-    """The hosts that own it. None named: any host of the pool that works on disks."""
-    weight: int
-
-
-class ObservedPoolHost(TypedDict, total=False):
-    id: str
-    owner: bool
-    """It works on the disks there; others only run desktops from them."""
-    ok: bool
-    message: str
-
-
-class ObservedPoolPath(TypedDict, total=False):
-    use: str
-    path: str
-    state: str
-    """ok | degraded (some host does not have it) | failed (no host can work there)"""
-    hosts: list[ObservedPoolHost]
-    same_storage: bool | None
-    """Its mark is the recorded one on every host that was looked at. None: it has no mark yet."""
-    free_bytes: int | None
-    size_bytes: int | None
-    disks: int
-    """In the ledger."""
-    message: str
-    remedy: str
-
-
-class ObservedPool(TypedDict, total=False):
-    state: str
-    """ok | degraded | failed"""
-    reason: str | None
-    message: str | None
-    paths: list[ObservedPoolPath]
-    removed: list[dict[str, Any]]
-    """{path, disks}: no longer listed, but disks lie there."""
-    waiting: int
-    epoch: int
-    at: datetime
-
-
-class Pool(TypedDict, total=False):
-    """Table `hypervisors_pools`."""
-
-    id: str
-    name: str
-    description: str
-    paths: dict[str, list[PoolPath]]
-    """bases, templates, groups, media -> paths"""
-    balancer: str
-    cpu_mode: str
-    viewer: dict[str, Any]
-    interfaces: list[str]
-    allowed: dict[str, Any]
-    """Whose desktops, templates and media may be in it, see Domain.allowed; left out: everybody's.
-    """
-    observed: ObservedPool
-
-
-class Network(TypedDict, total=False):
-    """Table `interfaces`: what a desktop's network card can be connected to."""
-
-    id: str
-    name: str
-    description: str
-    kind: str
-    """network (one of libvirt's on the host) | bridge (of the host) | isolated (guests of one host
-    among themselves)
-    """
-    network: str
-    bridge: str
-    model: str
-    """virtio | e1000"""
-    addresses: str
-    """Which addresses a guest may use: dhcp (what it was lent) | first (the first it uses) | any.
-    Its hardware address is always its own.
-    """
-    allowed: dict[str, Any]
-    """Whose desktops may use it, see Domain.allowed."""
-
-
 class User(TypedDict, total=False):
     """Table `users`; `id` is a slug fixed at creation (the login name)."""
 
@@ -392,31 +184,6 @@ class ApiToken(TypedDict, total=False):
     name: str
     sessions_epoch: int
     created_at: datetime
-    expires_at: datetime
-
-
-class Console(TypedDict, total=False):
-    """Table `consoles` (secret): `id` is the domain's; a new password at each start."""
-
-    id: str
-    password: str
-    hypervisor: str
-    ports: dict[str, int]
-    at: datetime
-
-
-class Thumbnail(TypedDict, total=False):
-    id: str
-    png: bytes
-    at: datetime
-
-
-class Interest(TypedDict, total=False):
-    """Table `interests`: somebody looks at this domain's thumbnail until `expires_at`. Written by
-    webapp.
-    """
-
-    id: str
     expires_at: datetime
 
 
