@@ -1,7 +1,8 @@
 """Makes what is match what is wanted, one key at a time: gather facts, decide, act, write.
 
-`Context` is what every reconciler works with; `Outcome` what it tells the controller. A reconciler
-keeps nothing between two calls: whatever must survive is in the row or in the engine's own tables.
+`Context` is what every reconciler works with; `Outcome` what it tells the controller; `Elsewhere`
+is raised where a host has to be asked whose lane this is not. A reconciler keeps nothing between
+two calls: whatever must survive is in the row or in the engine's own tables.
 """
 
 from __future__ import annotations
@@ -125,3 +126,11 @@ class Outcome:
 
 
 DONE = Outcome()
+
+
+class Elsewhere(Exception):
+    """This key has to be worked on in another lane."""
+
+    def __init__(self, lane: str) -> None:
+        super().__init__(lane)
+        self.lane = lane

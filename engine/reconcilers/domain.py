@@ -40,18 +40,12 @@ from engine.cache import QUEUED
 from engine.decisions import Decision, decide, needs_room, wish_record
 from engine.disk_locks import Held
 from engine.errors import EngineError, HostLost, Terminal
-from engine.reconcilers import Context, Outcome
+from engine.reconcilers import Context, Elsewhere, Outcome
 from engine.reconcilers.domain_disks import Disks
-from engine.reconcilers.domain_facts import (
-    Elsewhere,
-    Reading,
-    gather,
-    in_order,
-    look_around,
-    read,
-    waiting_since,
-)
+from engine.reconcilers.domain_facts import gather, look_around
 from engine.reconcilers.domain_power import Power, shown_disks, shown_interfaces
+from engine.reconcilers.domain_reading import Reading, in_order, read
+from engine.reconcilers.domain_room import waiting_since
 from engine.reconcilers.domain_templates import Templates
 from engine.reconcilers.observation import Changes, activity, compose, failure_of, invalid_row
 from engine.sight import NEVER_MADE, Facts, Sight, observed_of, see

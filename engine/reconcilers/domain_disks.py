@@ -21,7 +21,7 @@ from db.states import Activity, Reason
 from engine.decisions import Decision
 from engine.errors import EngineError, Terminal, Transient
 from engine.executor import disk_lane
-from engine.reconcilers import Context, Outcome
+from engine.reconcilers import Context, Elsewhere, Outcome
 from engine.reconcilers.disk_places import (
     DiskSite,
     all_paths,
@@ -30,13 +30,8 @@ from engine.reconcilers.disk_places import (
     prove_storage,
     shown_disks_of,
 )
-from engine.reconcilers.domain_facts import (
-    Elsewhere,
-    Reading,
-    count_children,
-    read_parent,
-    source_of,
-)
+from engine.reconcilers.domain_origins import read_parent, source_of
+from engine.reconcilers.domain_reading import Reading, count_children
 from engine.reconcilers.domain_templates import Templates
 from engine.reconcilers.history import deleted
 from engine.reconcilers.observation import Changes, activity, compose

@@ -3,7 +3,7 @@
 Webapp asks the same before it writes, but a script may have written anything: a network that is not
 there or not shared with the owner, or a hardware address that another running desktop has. Each is
 a reason to wait, not a failure: it starts by itself once the network is shared or the other one is
-stopped. Called by engine/reconcilers/domain_facts.py.
+stopped. Called by engine/reconcilers/domain_room.py.
 """
 
 from __future__ import annotations

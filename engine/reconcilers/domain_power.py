@@ -37,9 +37,9 @@ from engine.executor import power_lane
 from engine.hypervisor.networks import ensure_filter, ensure_isolated
 from engine.hypervisor.seen import SeenDomain
 from engine.networks import read_network
-from engine.reconcilers import Context, Outcome
+from engine.reconcilers import Context, Elsewhere, Outcome
 from engine.reconcilers.disk_places import all_paths, pool_of
-from engine.reconcilers.domain_facts import Elsewhere, Reading
+from engine.reconcilers.domain_reading import Reading
 from engine.reconcilers.observation import Changes, activity, compose
 from engine.reconcilers.template_steps import making_id
 from engine.sight import DRAIN, Sight, observed_of

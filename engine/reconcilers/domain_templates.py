@@ -18,9 +18,10 @@ from db.states import Activity, Observed, Reason
 from engine.decisions import Decision
 from engine.errors import EngineError, Terminal, Transient
 from engine.executor import task_lane
-from engine.reconcilers import Context
+from engine.reconcilers import Context, Elsewhere
 from engine.reconcilers.disk_places import DiskSite, find_hosts_for, prove_storage
-from engine.reconcilers.domain_facts import Elsewhere, Reading, read_source
+from engine.reconcilers.domain_origins import read_source
+from engine.reconcilers.domain_reading import Reading
 from engine.reconcilers.observation import Changes, activity, compose
 from engine.reconcilers.template_steps import Ledger, Record, Show, TemplateSteps, making_id
 from engine.sight import Sight, observed_of

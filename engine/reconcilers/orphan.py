@@ -20,9 +20,8 @@ from db.states import Reason
 from engine.disk_locks import Held
 from engine.errors import EngineError, HostLost, Terminal, Transient
 from engine.executor import disk_lane, power_lane
-from engine.reconcilers import Context, Outcome
+from engine.reconcilers import Context, Elsewhere, Outcome
 from engine.reconcilers.disk_places import DiskSite, prove_storage
-from engine.reconcilers.domain_facts import Elsewhere
 from engine.sight import Knowledge, observed_of
 from engine.storage.media_paths import EXTENSIONS, MediaPlace, place_media
 from engine.storage.paths import DiskPlace, split_disk_path, split_variables_path

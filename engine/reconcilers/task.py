@@ -23,8 +23,7 @@ from db.states import TASK_ENDED, Reason, TaskKind, TaskState
 from db.taskcheck import Order, read_order
 from engine.disk_locks import Held
 from engine.errors import CalledOff, EngineError, HostLost, Terminal, Transient, WrongStorage
-from engine.reconcilers import Context, Outcome, task_deliver, task_export, task_images
-from engine.reconcilers.domain_facts import Elsewhere
+from engine.reconcilers import Context, Elsewhere, Outcome, task_deliver, task_export, task_images
 from engine.reconcilers.observation import retry_delay_s
 from engine.reconcilers.task_job import DEFECTS, Job, Slots, Waiting
 from engine.reconcilers.task_progress import Progress

@@ -16,8 +16,8 @@ from db.states import MediaDesired, MediaState, Reason
 from db.upload_tickets import sign
 from engine.errors import Terminal
 from engine.executor import task_lane
+from engine.reconcilers import Elsewhere
 from engine.reconcilers.disk_places import find_media_site, prove_storage
-from engine.reconcilers.domain_facts import Elsewhere
 from engine.reconcilers.task_job import Job, Result, Waiting
 from engine.storage.deliveries import DeliveryHost, destination
 from engine.storage.media_paths import place_media

@@ -19,6 +19,7 @@ from db.states import MediaState, Reason
 from db.taskcheck import IntoArgs
 from engine.errors import HostLost, Terminal
 from engine.executor import task_lane
+from engine.reconcilers import Elsewhere
 from engine.reconcilers.disk_places import (
     DiskSite,
     find_path_site,
@@ -26,7 +27,7 @@ from engine.reconcilers.disk_places import (
     pool_of,
     prove_storage,
 )
-from engine.reconcilers.domain_facts import Elsewhere, Reading, read
+from engine.reconcilers.domain_reading import Reading, read
 from engine.reconcilers.owners import pool_refused
 from engine.reconcilers.task_job import (
     FAILURES,

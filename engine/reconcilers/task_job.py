@@ -28,14 +28,14 @@ from db.taskcheck import Args, Order
 from engine.disk_locks import Held
 from engine.errors import EngineError, Terminal
 from engine.executor import task_lane
-from engine.reconcilers import Context
+from engine.reconcilers import Context, Elsewhere
 from engine.reconcilers.disk_places import (
     DiskSite,
     all_paths,
     find_work_site,
     prove_storage,
 )
-from engine.reconcilers.domain_facts import Elsewhere, Reading, read
+from engine.reconcilers.domain_reading import Reading, read
 from engine.reconcilers.task_progress import Progress
 from engine.sight import is_wished_away, observed_of, recorded_host
 from engine.storage.paths import check_disk_path, split_disk_path

@@ -16,7 +16,7 @@ from db import queries
 from db.states import Reason
 from engine.errors import Terminal
 from engine.reconcilers.disk_places import DiskSite, all_paths, prove_storage
-from engine.reconcilers.domain_facts import WORK_MARKS, Reading, read
+from engine.reconcilers.domain_reading import WORK_MARKS, Reading, read
 from engine.reconcilers.task_job import (
     Job,
     Waiting,

@@ -14,8 +14,9 @@ from db import observed as door
 from db.states import TARGETS_MEDIUM, Reason
 from engine.errors import EngineError, HostLost
 from engine.executor import task_lane
+from engine.reconcilers import Elsewhere
 from engine.reconcilers.disk_places import DiskSite, find_work_site
-from engine.reconcilers.domain_facts import Elsewhere, Reading, read
+from engine.reconcilers.domain_reading import Reading, read
 from engine.reconcilers.task_job import Job, Waiting, running_below, stopped_below
 from engine.reconcilers.task_rebase import finish_rebase, rebase_paths
 from engine.storage.work import DiskWork

@@ -16,7 +16,7 @@ from db.states import Kind, Reason, TaskKind
 from db.taskcheck import ConvertArgs, MoveArgs, ResizeArgs, VerifyArgs
 from engine.errors import HostLost, Terminal, Transient
 from engine.reconcilers.disk_places import DiskSite, all_paths, prove_storage
-from engine.reconcilers.domain_facts import Reading
+from engine.reconcilers.domain_reading import Reading
 from engine.reconcilers.task_job import (
     FAILURES,
     Job,
