@@ -15,9 +15,9 @@ from typing import Any
 from db.embedded.datum import DATUM_TYPES
 from db.embedded.env import Env
 from db.embedded.errors import QueryLogicError, ReqlError
+from db.embedded.groups import Grouped
 from db.embedded.nodes import ARGS, Call, Closure, Frame, Node, blaming, constant_node
 from db.embedded.registry import SHORTCUTS, TermSpec
-from db.embedded.sequences import Grouped
 from db.embedded.values import FAST, KINDS, as_datum, check_groups
 
 

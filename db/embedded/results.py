@@ -16,8 +16,9 @@ from db.embedded.datum import DATUM_TYPES, Datum, to_json
 from db.embedded.encoded import EncodedDocuments
 from db.embedded.env import Env
 from db.embedded.errors import QueryLogicError
-from db.embedded.sequences import ArraySelection, Grouped, Sequence, SingleSelection, value_kind
-from db.embedded.values import check_groups
+from db.embedded.groups import Grouped
+from db.embedded.sequences import ArraySelection, Sequence, SingleSelection
+from db.embedded.values import check_groups, value_kind
 
 BATCH_BYTES: Final = 1024 * 1024
 BATCH_S: Final = 0.3

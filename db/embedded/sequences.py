@@ -1,11 +1,11 @@
-"""What a term can yield besides a datum: databases, tables, selections, streams, groups, functions.
+"""What a term can yield besides a datum: databases, tables, selections, streams, functions.
 
 ReQL tells these apart, and which is which decides what may follow: only a selection can be
 updated, only a stream over a table can be followed with `changes`, an array is plain data (a
 Python list, see `datum.py`). Streams are lazy: a source of rows plus steps (filter, map, …)
 applied as rows are drawn. Keeping source and steps apart is what lets `changes.py` run the
-same steps over changed rows. Terms receive and return these classes; conversions between them,
-with the errors ReQL gives, are in `values.py`.
+same steps over changed rows. Terms receive and return these classes, or `Grouped` of `groups.py`;
+conversions between them, with the errors ReQL gives, are in `values.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
-from db.embedded.datum import DATUM_TYPES, Datum, order_key
+from db.embedded.datum import Datum
 
 if TYPE_CHECKING:
     from db.embedded.catalog import Database
@@ -331,63 +331,6 @@ class Held:
         return env.ticking(self.items)
 
 
-class NothingInGroup(Exception):
-    """No row of a group took part in an aggregation: there will be no such group."""
-
-
-def check_took_part(rows: Any, seen: bool) -> None:
-    """For aggregations: leave the group out when these are its rows and none was seen."""
-    if not seen and type(rows) is Stream and type(rows.source) is Held:
-        raise NothingInGroup
-
-
-class Grouped:
-    """Values by group key. Most terms apply to each value by themselves.
-
-    What `group` yields is a grouped stream (`is_stream`): each value is the list of the rows of
-    its group, stream terms see it as a stream and a group left without rows is no group. Any
-    other term makes it GROUPED_DATA, whose values are data.
-    """
-
-    __slots__ = ("groups", "is_stream")
-
-    def __init__(
-        self, groups: dict[bytes, tuple[Datum, Any]] | None = None, is_stream: bool = False
-    ) -> None:
-        self.groups: dict[bytes, tuple[Datum, Any]] = groups if groups is not None else {}
-        self.is_stream = is_stream
-
-    def apply_to_streams(self, env: Env, function: Callable[[Any], Any]) -> Grouped:
-        """As `apply`, each group seen as a stream; stays a grouped stream if streams come out."""
-        made: dict[bytes, tuple[Datum, Any]] = {}
-        is_stream = False
-        for key, (group, rows) in self.groups.items():
-            try:
-                value = function(Stream(Held(rows)))
-            except NothingInGroup:
-                continue
-            if isinstance(value, Sequence):
-                is_stream = True
-                value = list(value.rows(env))
-                if not value:
-                    continue
-            made[key] = (group, value)
-        return Grouped(made, is_stream or not self.groups)
-
-    def apply(self, function: Callable[[Any], Any]) -> Grouped:
-        return Grouped(
-            {key: (group, function(value)) for key, (group, value) in self.groups.items()}
-        )
-
-    def items(self) -> list[tuple[Datum, Any]]:
-        """(group, value) pairs in the order of the groups."""
-        return [self.groups[key] for key in sorted(self.groups)]
-
-    @classmethod
-    def from_pairs(cls, pairs: Iterable[tuple[Datum, Any]]) -> Grouped:
-        return cls({order_key(group): (group, value) for group, value in pairs})
-
-
 class DatabaseValue:
     """What r.db("name") yields."""
 
@@ -395,24 +338,3 @@ class DatabaseValue:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-
-
-def value_kind(value: Any) -> str:
-    """The type of any value as error messages name it (DATUM for every datum)."""
-    if type(value) in DATUM_TYPES:
-        return "DATUM"
-    if isinstance(value, Selection):
-        return "SELECTION" if value.kind.startswith("SELECTION") else value.kind
-    if isinstance(value, ArraySelection):
-        return "SELECTION"
-    if isinstance(value, Sequence) or (type(value) is Grouped and value.is_stream):
-        return "SEQUENCE"
-    return _KINDS[type(value)]
-
-
-_KINDS: dict[type, str] = {
-    SingleSelection: "SINGLE_SELECTION",
-    Grouped: "GROUPED_DATA",
-    DatabaseValue: "DATABASE",
-    Function: "FUNCTION",
-}

@@ -13,16 +13,35 @@ from typing import Any, Final
 from db.embedded.datum import DATUM_TYPES, Datum, Time, equal, pretty, shorten, type_name
 from db.embedded.env import Env
 from db.embedded.errors import NonExistenceError, QueryLogicError, ResourceLimitError
+from db.embedded.groups import Grouped
 from db.embedded.sequences import (
     ArraySelection,
     DatabaseValue,
     Function,
-    Grouped,
     Selection,
     Sequence,
     SingleSelection,
-    value_kind,
 )
+
+_KINDS: dict[type, str] = {
+    SingleSelection: "SINGLE_SELECTION",
+    Grouped: "GROUPED_DATA",
+    DatabaseValue: "DATABASE",
+    Function: "FUNCTION",
+}
+
+
+def value_kind(value: Any) -> str:
+    """The type of any value as error messages name it (DATUM for every datum)."""
+    if type(value) in DATUM_TYPES:
+        return "DATUM"
+    if isinstance(value, Selection):
+        return "SELECTION" if value.kind.startswith("SELECTION") else value.kind
+    if isinstance(value, ArraySelection):
+        return "SELECTION"
+    if isinstance(value, Sequence) or (type(value) is Grouped and value.is_stream):
+        return "SEQUENCE"
+    return _KINDS[type(value)]
 
 
 def show(value: Any) -> str:

@@ -9,17 +9,9 @@ from db.embedded.datum import DATUM_TYPES, Datum, compare, equal, number
 from db.embedded.env import Env
 from db.embedded.errors import NonExistenceError, QueryLogicError
 from db.embedded.fields import transform
+from db.embedded.groups import check_took_part
 from db.embedded.registry import term
-from db.embedded.sequences import (
-    Function,
-    Held,
-    Selection,
-    Sequence,
-    SingleSelection,
-    Step,
-    Stream,
-    check_took_part,
-)
+from db.embedded.sequences import Function, Held, Selection, Sequence, SingleSelection, Step, Stream
 from db.embedded.terms.sorting import with_order
 from db.embedded.terms.transforms import filter_rows
 from db.embedded.values import (

@@ -8,9 +8,10 @@ from typing import Any
 from db.embedded.datum import DATUM_TYPES
 from db.embedded.env import Env
 from db.embedded.errors import EmptyError, NonExistenceError, QueryLogicError, UserError
+from db.embedded.groups import Grouped
 from db.embedded.nodes import Call, Closure, Frame
 from db.embedded.registry import special, term
-from db.embedded.sequences import Function, Grouped, SingleSelection
+from db.embedded.sequences import Function, SingleSelection
 from db.embedded.values import as_array, as_bool, as_constant_function, as_datum, check_groups
 
 

@@ -9,9 +9,10 @@ from typing import Any
 from db.embedded.datum import DATUM_TYPES, Datum, order_key
 from db.embedded.env import Env
 from db.embedded.errors import NonExistenceError, QueryLogicError, ResourceLimitError
+from db.embedded.groups import Grouped
 from db.embedded.indexed import index_entries
 from db.embedded.registry import term
-from db.embedded.sequences import Function, Grouped
+from db.embedded.sequences import Function
 from db.embedded.values import (
     as_datum,
     as_field_function,

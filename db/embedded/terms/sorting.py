@@ -9,20 +9,12 @@ from typing import Any
 from db.embedded.datum import Datum, order_key
 from db.embedded.env import Env
 from db.embedded.errors import QueryLogicError
+from db.embedded.groups import Grouped
 from db.embedded.indexed import index_entries
 from db.embedded.nodes import DESC, Call, Closure, Frame, Node
 from db.embedded.ordering import Order, order_of, sort_rows
 from db.embedded.registry import special, term
-from db.embedded.sequences import (
-    ArraySelection,
-    Generated,
-    Grouped,
-    Read,
-    Selection,
-    Sequence,
-    Step,
-    Stream,
-)
+from db.embedded.sequences import ArraySelection, Generated, Read, Selection, Sequence, Step, Stream
 from db.embedded.values import as_sequence, as_string, check_groups, finite_rows_of
 
 _NOT_A_TABLE = (

@@ -17,6 +17,7 @@ from db.embedded.errors import (
     ResourceLimitError,
 )
 from db.embedded.fields import transform
+from db.embedded.groups import Grouped
 from db.embedded.merging import is_literal
 from db.embedded.nodes import Call, Closure, Frame
 from db.embedded.ordering import Order, orders_of, sort_keys
@@ -25,7 +26,6 @@ from db.embedded.sequences import (
     ArraySelection,
     Function,
     Generated,
-    Grouped,
     Selection,
     Sequence,
     Step,

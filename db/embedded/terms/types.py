@@ -20,13 +20,13 @@ from db.embedded.datum import (
 )
 from db.embedded.env import Env
 from db.embedded.errors import NonExistenceError, QueryLogicError
+from db.embedded.groups import Grouped
 from db.embedded.rapidjson import parse_json
 from db.embedded.registry import term
 from db.embedded.sequences import (
     ArraySelection,
     DatabaseValue,
     Function,
-    Grouped,
     Selection,
     Sequence,
     SingleSelection,

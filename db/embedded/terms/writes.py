@@ -16,13 +16,14 @@ from typing import Any, Final
 from db.embedded.datum import Datum, equal, number, pretty, type_name
 from db.embedded.env import Env
 from db.embedded.errors import Backtrace, QueryLogicError, ReqlError
+from db.embedded.groups import Grouped
 from db.embedded.keys import key_from_value
 from db.embedded.merging import merge_datum
 from db.embedded.nodes import FUNC, Call, Closure, Frame
 from db.embedded.outcomes import Hook, Outcome, parse_return_changes
 from db.embedded.permissions import check_config, check_write
 from db.embedded.registry import special, term
-from db.embedded.sequences import Function, Grouped, Selection, SingleSelection
+from db.embedded.sequences import Function, Selection, SingleSelection
 from db.embedded.table import Table
 from db.embedded.values import (
     as_array,
