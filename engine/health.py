@@ -162,8 +162,7 @@ class Health:
 
     def tell_loss(self, info: Mapping[str, Any], error: EngineError, retry_in_s: float) -> None:
         """At once: to look into it may take as long as the host stays silent."""
-        if self.is_known:
-            self._report_loss(info, error, retry_in_s)
+        self._report_loss(info, error, retry_in_s)
 
     def explain_loss(
         self,
@@ -263,10 +262,10 @@ class Health:
         """The first disk host to look at a storage marks it, so that the others can be told from
         those that see another one.
         """
-        if self.works_on_disks:
-            for path, recorded in self._marks.items():
-                if recorded is None and path not in self.blind:
-                    self._door.mark(self._row, path)
+        for path, recorded in self._marks.items():
+            # One that is lost meanwhile is not waited for once for each path.
+            if self.works_on_disks and recorded is None and path not in self.blind:
+                self._door.mark(self._row, path)
 
     def _compose(
         self,

@@ -38,8 +38,8 @@ log = get_logger(__name__)
 LIST_S = 30.0
 """Events keep what was seen true; the listing finds what an event did not tell."""
 CHECK_S = 300.0
-PING_S, PING_TIMEOUT_S = 5.0, 4.0
-"""Of a host that only works on disks: it is noticed within ten seconds too."""
+ANSWER_S = 4.0
+"""A host that is well runs a command that does nothing within this time."""
 RETRY_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 RETRY_WITH_DESKTOPS_S = 2.0
 """The longest pause while somebody waits to see a desktop again."""
@@ -49,6 +49,14 @@ STOP_EVENT_WAIT_S = 1.0
 """A guest that is gone has an event on its way that says why."""
 KEEPER_SILENCE_S = 90.0
 """The keeper may be waiting for a host that does not answer."""
+
+
+class Contact:
+    """The host was reached, and is, until it is lost. `silence`: what told another thread than the
+    keeper's that it is lost.
+    """
+
+    silence: EngineError | None = None
 
 
 class Unit:
@@ -78,6 +86,8 @@ class Unit:
         self.cpu_percent: float | None = None
         """As last measured (engine/loops/sampler.py)."""
         self.stance: Stance = OPEN
+        self.contact: Contact | None = None
+        """While the keeper has the host; another object each time."""
         self.health = Health(row, settings, installation, door)
         self._installation, self._door = installation, door
         self._lock = threading.Condition()
@@ -109,6 +119,7 @@ class Unit:
         while not beat.stopping():
             try:
                 self._connect(beat)
+                self.contact = Contact()
                 self._check(beat)
                 failures, self._explained = 0, None
                 self._serve(beat)
@@ -138,6 +149,18 @@ class Unit:
 
     def ask_for_check(self) -> None:
         self._check_wanted.set()
+        self._wake.set()
+
+    def note_silence(self, contact: Contact, error: EngineError) -> None:
+        """At once, as libvirt does for a host that runs desktops: the keeper may be waiting for
+        this very host. Nothing where that contact is over already.
+        """
+        if self._closing or contact is not self.contact:
+            return
+        contact.silence = error
+        self.health.lose()
+        self.ssh.drop()
+        self._set_knowledge(Knowledge.LOST)
         self._wake.set()
 
     def look(self, domain_id: str) -> SeenDomain | None:
@@ -260,22 +283,19 @@ class Unit:
 
     def _serve(self, beat: Beat) -> None:
         """Until the connection is lost (raises) or the loop is to stop."""
-        list_at, ping_at = time.monotonic() + LIST_S, time.monotonic() + PING_S
+        list_at = time.monotonic() + LIST_S
         check_at = time.monotonic() + (CHECK_S if self.health.is_well() else LIST_S)
         while not beat.stopping():
             beat.beat()
             self._wake.wait(0.5)
             self._wake.clear()
-            if self.row.runs_desktops and not self.connection.alive:
-                raise HostLost(Reason.HOST_UNREACHABLE, "The connection was lost.", step="libvirt")
+            loss = self._noticed_loss()
+            if loss is not None:
+                raise loss
             now = time.monotonic()
             if now >= list_at and self.row.runs_desktops:
                 self._list()
                 list_at = time.monotonic() + LIST_S
-            if now >= ping_at and not self.row.runs_desktops:
-                # No libvirt connection tells that this host is gone.
-                self.ssh.run(["true"], timeout_s=PING_TIMEOUT_S)
-                ping_at = time.monotonic() + PING_S
             if self._check_wanted.is_set() or now >= check_at:
                 self._check(beat)
                 check_at = time.monotonic() + (CHECK_S if self.health.is_well() else LIST_S)
@@ -284,14 +304,28 @@ class Unit:
     def _check(self, beat: Beat) -> None:
         live = self._check_wanted.is_set() or not self.health.is_known
         self._check_wanted.clear()
-        self.health.check(beat.beat, self.info, live=live)
+        try:
+            self.health.check(beat.beat, self.info, live=live)
+        finally:
+            loss = self._noticed_loss()
+            if loss is not None:
+                # It says more than checks whose connections were closed under them.
+                self.health.lose()
+                raise loss
+
+    def _noticed_loss(self) -> EngineError | None:
+        """By another thread, of the host that this one has."""
+        if self.row.runs_desktops and not self.connection.alive:
+            return HostLost(Reason.HOST_UNREACHABLE, "The connection was lost.", step="libvirt")
+        return self.contact.silence if self.contact is not None else None
 
     def _say_lost(self, beat: Beat, error: EngineError, pause_s: float) -> bool:
         """Nothing is known of what runs there any more; the checks find out why. Not at every try:
         they take the time in which a host that is back is found. True where it is back already.
         """
         log.warning("hypervisor_down", hypervisor=self.id, reason=error.reason, error=str(error))
-        if self._explained is None:
+        was_reached, self.contact = self.contact is not None, None
+        if was_reached:
             self.health.tell_loss(self.info, error, pause_s)
         if self._runs_commands():
             self.health.runs_desktops = False
@@ -309,7 +343,7 @@ class Unit:
 
     def _runs_commands(self) -> bool:
         try:
-            self.ssh.run(["true"], timeout_s=PING_TIMEOUT_S)
+            self.ssh.run(["true"], timeout_s=ANSWER_S)
         except EngineError:
             return False
         return True

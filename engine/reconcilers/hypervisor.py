@@ -27,6 +27,7 @@ from engine.health import Report, UnitDoor, UnitRow
 from engine.hypervisor.host import HostAddress
 from engine.hypervisor.ssh_program import forget_host
 from engine.loops.networks import NetworkWatch
+from engine.loops.pulse import Pulse
 from engine.loops.sampler import Sampler
 from engine.loops.storage import StorageWatch
 from engine.reconcilers import Context, Outcome
@@ -42,7 +43,7 @@ from engine.workqueue import Key, WorkQueue
 
 log = get_logger(__name__)
 
-UNIT_LOOPS = ("networks", "storage", "sampler", "hypervisor")
+UNIT_LOOPS = ("pulse", "networks", "storage", "sampler", "hypervisor")
 STOP_S = 3.0
 """How long a unit may take to end before it is left to its deadlines."""
 EMPTYING_S = 2.0
@@ -219,6 +220,8 @@ class HypervisorReconciler:
         self._supervisor.start(f"storage-{hypervisor}", storage.look, silence_s=KEEPER_SILENCE_S)
         networks = NetworkWatch(self._c, self._queue, unit)
         self._supervisor.start(f"networks-{hypervisor}", networks.look, silence_s=KEEPER_SILENCE_S)
+        if not wanted.runs_desktops:
+            self._supervisor.start(f"pulse-{hypervisor}", Pulse(unit).feel)
         log.info("unit_started", hypervisor=hypervisor, address=str(wanted.address))
         return unit
 

@@ -41,7 +41,11 @@ class World:
     """
 
     def __init__(
-        self, *, hosts: tuple[str, ...] = ("h1",), shutdown_timeout_s: float = 20.0
+        self,
+        *,
+        hosts: tuple[str, ...] = ("h1",),
+        shutdown_timeout_s: float = 20.0,
+        call_timeout_s: float = 20.0,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="isard-world-"))
         self.folder.chmod(0o755)
@@ -49,7 +53,7 @@ class World:
         self.lab = Lab(self.folder / "lab")
         self.server = EmbeddedServer(self.folder / "reql")
         self._host_ids = hosts
-        self._shutdown_timeout_s = shutdown_timeout_s
+        self._shutdown_timeout_s, self._call_timeout_s = shutdown_timeout_s, call_timeout_s
         self.hosts: dict[str, LabHost] = {}
         self.engines: list[ManagedProcess] = []
         self.template = ""
@@ -107,6 +111,7 @@ class World:
             "ISARD_DATA": str(self.data),
             "ISARD_DB_PORT": str(self.server.port),
             "ISARD_SHUTDOWN_TIMEOUT": str(self._shutdown_timeout_s),
+            "ISARD_CALL_TIMEOUT": str(self._call_timeout_s),
         }
 
     @property
