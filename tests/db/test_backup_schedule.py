@@ -142,6 +142,14 @@ def test_a_schedule_that_fails_is_told(history: list[Made], sentence: str | None
     assert (sentence or "") in (told or "")
 
 
+def test_a_backup_that_is_late_is_told_two_hours_after_its_moment() -> None:
+    moment = last_moment(DAILY, NOW)
+    day_before = Made("before", "verified", moment - timedelta(days=1), moment - timedelta(days=1))
+    assert failing(DAILY, [day_before], moment + timedelta(hours=1, minutes=59)) is None
+    told = failing(DAILY, [day_before], moment + timedelta(hours=2, minutes=1))
+    assert "2031-05-14 02:30" in str(told)
+
+
 FIELDS = st.sampled_from([*DEFAULTS, "changed_at", "x"])
 ANYTHING = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just([])
 

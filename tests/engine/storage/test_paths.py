@@ -19,6 +19,7 @@ from engine.storage.paths import (
     derive_mac,
     disk_path,
     is_inside,
+    larger_size,
     split_disk_path,
 )
 
@@ -149,3 +150,20 @@ def test_a_path_needs_a_host_that_works_on_it() -> None:
     assert choose_pool_path(pool_of({"path": "/a", "weight": 0}), "groups", "x") is None
     assert choose_pool_path({}, "groups", "x") is None
     assert choose_pool_path(pool_of({"path": "/a"}), "media", "x") is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "below", "size"),
+    [
+        (20, 10 * 1024**3, 20),
+        (10, 10 * 1024**3, None),
+        (5, 10 * 1024**3, None),
+        (None, 10 * 1024**3, None),
+        (20, None, 20),
+        (20, "10", 20),
+    ],
+)
+def test_no_overlay_is_smaller_than_what_it_is_built_upon(
+    wanted: float | None, below: object, size: float | None
+) -> None:
+    assert larger_size(wanted, below) == size
