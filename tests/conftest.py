@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from playwright.sync_api import expect
 
 from db import defaults, schema
 from db.connection import Database, r
@@ -23,6 +24,9 @@ hypothesis_settings.register_profile(
     "project", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 hypothesis_settings.load_profile("project")
+
+# How long a page may take to show what it will show: a machine may be busy with other work.
+expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="session")

@@ -263,7 +263,7 @@ def test_a_web_side_killed_in_the_middle_leaves_no_half_file_and_is_resumed(
         left = f"{ordered}.jsonl.partial" if cut_in == "writing" else ".trial-*"
         wait_until(lambda: list(folder.glob(left)), MADE_S, f"it is {cut_in}", every_s=0.002)
         server.kill()
-        wait_until(lambda: not jobs_of(folder), 10, "its processes end with it")
+        wait_until(lambda: not jobs_of(folder), 30, "its processes end with it")
         whole = list(folder.glob("*.jsonl"))
         assert len(whole) == (cut_in == "checking")
         for file in whole:
@@ -288,5 +288,5 @@ def test_a_stopped_web_side_lets_the_next_one_begin_at_once(
     database: Database, web_settings: WebSettings
 ) -> None:
     with running(database, web_settings):
-        wait_until(lambda: database.run(r.table("engine").get("clock")), 10, "it is held")
+        wait_until(lambda: database.run(r.table("engine").get("clock")), 30, "it is held")
     assert database.run(r.table("engine").get("clock")["released"]) is True

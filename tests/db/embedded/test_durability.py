@@ -114,7 +114,7 @@ def test_soft_writes_reach_the_disk_within_the_bound(server: EmbeddedServer) -> 
             rows = file.execute("SELECT value FROM rows WHERE space > 0").fetchall()
         return rows == [(b'{"id":1}',)]
 
-    wait_until(is_on_disk, 5, "the soft write is on disk")
+    wait_until(is_on_disk, 30, "the soft write is on disk")
     server.kill()
     server.start()
     connection = r.connect(port=server.port)

@@ -161,7 +161,7 @@ def wait_for_wish(site: Site, row: dict[str, Any], state: str) -> dict[str, Any]
         now: dict[str, Any] = site.run(r.table("domains").get(row["id"]))["desired"]
         return now if now["state"] == state and now["at"] != row["desired"]["at"] else None
 
-    found = wait_until(look, 10, f"{row['name']} is wished {state}")
+    found = wait_until(look, 30, f"{row['name']} is wished {state}")
     assert isinstance(found, dict)
     return found
 
@@ -249,7 +249,7 @@ def test_thumbnails_are_asked_for_and_shown(site: Site) -> None:
     def asked() -> list[str]:
         return [item["id"] for item in site.run(r.table("interests").coerce_to("array"))]
 
-    wait_until(asked, 10, "the page shows interest")
+    wait_until(asked, 30, "the page shows interest")
     assert asked() == [row["id"]]
     live = card(page, row).locator(".screen-live")
     expect(live).to_be_hidden()
@@ -261,7 +261,7 @@ def test_thumbnails_are_asked_for_and_shown(site: Site) -> None:
         expect(live).to_be_visible()
         wait_until(
             lambda: live.evaluate("image => image.complete && image.naturalWidth === 64"),
-            10,
+            30,
             "the picture has come",
         )
 

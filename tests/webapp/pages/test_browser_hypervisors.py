@@ -207,7 +207,7 @@ def test_maintenance_asks_and_shows_how_far_it_is(site: Site) -> None:
     question = page.get_by_role("alertdialog", name="Put it into maintenance?")
     question.get_by_role("button", name="Empty it").click()
     wait_until(
-        lambda: row_of(site, "hyper-1")["desired"]["state"] == "maintenance", 10, "it is wished"
+        lambda: row_of(site, "hyper-1")["desired"]["state"] == "maintenance", 30, "it is wished"
     )
     seen = rows.hypervisor("hyper-1")["observed"]
     observe(site, "hyper-1", **seen, drain={"left": 3, "of": 5})
@@ -261,7 +261,7 @@ def test_removing_asks_and_says_what_it_touches(site: Site) -> None:
     question.get_by_role("switch", name="By force").check()
     question.get_by_role("button", name="Remove it").click()
     wait_until(
-        lambda: row_of(site, "hyper-1")["desired"]["state"] == "deleted", 10, "it is wished away"
+        lambda: row_of(site, "hyper-1")["desired"]["state"] == "deleted", 30, "it is wished away"
     )
     desired = row_of(site, "hyper-1")["desired"]
     assert desired["force"] == desired["at"]
