@@ -1,10 +1,14 @@
-"""Every state pair has its decision, and none of them can lose anything."""
+"""Every state pair has its decision, and none of them can lose anything.
+
+What becomes of guests that ended is in test_guest_ends.py, of those of an emptied host in
+test_emptied_hosts.py.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -20,7 +24,6 @@ from engine.actions import (
     Hold,
     PowerOff,
     RemoveRow,
-    Renew,
     Rest,
     Resume,
     Settle,
@@ -28,67 +31,20 @@ from engine.actions import (
     Suspend,
     Wait,
 )
-from engine.decisions import RULES, Decision, decide, wish_record
+from engine.decisions import RULES, decide, wish_record
 from engine.placement import Placed, Refused
 from engine.sight import Facts, Knowledge, Making
-
-NOW = datetime(2030, 1, 1, 12, 0, tzinfo=UTC)
-AT = NOW - timedelta(minutes=1)
-HOST = "hyper-1"
-ID = "11111111-1111-4111-8111-111111111111"
-
-FACTS_OF: dict[Observed, Facts] = {
-    Observed.ABSENT: Facts(unmade_disks=("disk",)),
-    Observed.STOPPED: Facts(has_disks=True, has_ledger=True),
-    Observed.STARTED: Facts(seen={HOST: "running"}, has_disks=True, has_ledger=True),
-    Observed.PAUSED: Facts(seen={HOST: "paused"}, has_disks=True, has_ledger=True),
-    Observed.UNKNOWN: Facts(hosts={HOST: Knowledge.LOST}, has_disks=True, has_ledger=True),
-}
-ON_A_HOST = (Observed.STARTED, Observed.PAUSED, Observed.UNKNOWN)
-FAILURES: dict[str, dict[str, Any] | None] = {
-    "none": None,
-    "waits": {"reason": "StartFailed", "retry_at": NOW + timedelta(seconds=5)},
-    "due": {"reason": "StartFailed", "retry_at": NOW - timedelta(seconds=1)},
-    "terminal": {"reason": "StartFailed", "terminal": True},
-    "nonsense": {"reason": 5, "terminal": "yes", "retry_at": "tomorrow"},
-}
-
-
-def make_row(
-    desired: Desired,
-    seen: Observed,
-    *,
-    kind: Kind = Kind.DESKTOP,
-    handled: bool = False,
-    force: bool = False,
-    failure: dict[str, Any] | None = None,
-    **observed: Any,
-) -> dict[str, Any]:
-    wish = {"state": desired.value, "at": AT, "force": force}
-    return {
-        "id": ID,
-        "kind": kind.value,
-        "origin": {"template": "22222222-2222-4222-8222-222222222222"},
-        "desired": wish,
-        "observed": {
-            "state": seen.value,
-            "epoch": 1,
-            "hypervisor": HOST if seen in ON_A_HOST else None,
-            "for": {"state": desired.value, "at": AT} if handled else None,
-            "failure": {**failure, "wish": wish} if failure else None,
-            **observed,
-        },
-    }
-
-
-def decide_for(
-    desired: Desired, seen: Observed, facts: Facts | None = None, **row: Any
-) -> Decision:
-    facts = facts or FACTS_OF[seen]
-    if facts.placement is None:
-        facts = dataclasses.replace(facts, placement=Placed(HOST))
-    return decide(make_row(desired, seen, **row), facts, NOW)
-
+from tests.engine.domain_cases import (
+    AT,
+    FACTS_OF,
+    FAILURES,
+    HOST,
+    ID,
+    NOW,
+    ON_A_HOST,
+    decide_for,
+    make_row,
+)
 
 EXPECTED: dict[tuple[Desired, Observed, bool], type] = {
     (Desired.STOPPED, Observed.ABSENT, True): CreateDisks,
@@ -371,88 +327,6 @@ def test_the_guest_is_asked_again_but_not_all_the_time() -> None:
     assert isinstance(again, AskShutdown)
 
 
-DRAINING = {"name": "stopping", "step": "drain", "deadline": NOW + timedelta(seconds=30)}
-
-
-def emptied(**changes: Any) -> Facts:
-    """As the host's answer was before, and it is being emptied."""
-    return dataclasses.replace(FACTS_OF[Observed.STARTED], draining={HOST: False}, **changes)
-
-
-def test_a_drained_guest_has_until_its_deadline_and_a_failure_does_not_keep_it() -> None:
-    over = {**DRAINING, "deadline": NOW - timedelta(seconds=1)}
-    for activity, expected in ((DRAINING, AskShutdown), (over, PowerOff)):
-        decision = decide_for(
-            Desired.STARTED, Observed.STARTED, emptied(), handled=True, activity=activity
-        )
-        assert isinstance(decision.action, expected)
-    failed = decide_for(
-        Desired.STARTED,
-        Observed.STARTED,
-        emptied(),
-        handled=True,
-        failure={"reason": "StopFailed", "terminal": True},
-    )
-    assert failed.action == AskShutdown(HOST, None, drain=True)
-
-
-@pytest.mark.parametrize(
-    ("facts", "activity"),
-    [
-        ({}, DRAINING),
-        ({"stops": {HOST: "shutdown"}}, DRAINING),
-        ({"powered_off": True}, None),
-        ({"stops": {HOST: "destroyed"}}, None),
-        ({"boots": {HOST: "second"}}, None),
-    ],
-)
-def test_what_was_drained_says_so_and_starts_again_by_itself(
-    facts: dict[str, Any], activity: dict[str, Any] | None
-) -> None:
-    gone = {"seen": {}, "hosts": {HOST: Knowledge.LISTED}}
-    now = emptied(**gone, **facts)
-    row = {"handled": True, "activity": activity, "host_boot": "first"}
-    decision = decide_for(Desired.STARTED, Observed.STARTED, now, **row)
-    assert (decision.sight.state, decision.sight.reason) == (Observed.STOPPED, Reason.DRAINED)
-    assert decision.action == Renew()
-    again = decide_for(Desired.STARTED, Observed.STOPPED, reason="Drained")
-    assert again.action == Start(HOST)
-    paused = decide_for(Desired.PAUSED, Observed.STARTED, now, **row)
-    assert paused.action == Rest(finished=True)
-    assert paused.sight.reason == Reason.DRAINED
-
-
-def test_a_guest_that_shut_down_by_itself_while_its_host_is_emptied_stays_down() -> None:
-    now = emptied(seen={}, hosts={HOST: Knowledge.LISTED}, stops={HOST: "shutdown"})
-    decision = decide_for(Desired.STARTED, Observed.STARTED, now, handled=True)
-    assert decision.sight.reason == Reason.GUEST_SHUTDOWN
-    assert decision.action == Rest()
-
-
-def test_a_drained_desktop_without_room_waits_and_both_sentences_are_told_once() -> None:
-    refused = Refused(Reason.NO_CAPACITY, "Waiting for room: hyper-2 is full.")
-    facts = dataclasses.replace(FACTS_OF[Observed.STOPPED], placement=refused)
-    first = decide_for(Desired.STARTED, Observed.STOPPED, facts, reason="Drained", message="Old.")
-    assert isinstance(first.action, Wait)
-    assert (first.action.reason, first.action.topics) == (Reason.DRAINED, ("room",))
-    assert "taken out of service" in first.action.message
-    assert first.action.message.endswith("hyper-2 is full.")
-    second = decide_for(
-        Desired.STARTED, Observed.STOPPED, facts, reason="Drained", message=first.action.message
-    )
-    assert second.action == first.action
-
-
-def test_a_drain_called_off_leaves_a_guest_that_was_asked_the_time_it_had() -> None:
-    row = {"handled": True, "activity": DRAINING}
-    waiting = decide_for(Desired.STARTED, Observed.STARTED, **row)
-    assert waiting.action == Rest(until=DRAINING["deadline"])  # type: ignore[arg-type]
-    obeyed = Facts(has_disks=True, hosts={HOST: Knowledge.LISTED}, stops={HOST: "shutdown"})
-    assert decide_for(Desired.STARTED, Observed.STARTED, obeyed, **row).action == Renew()
-    row["activity"] = {**DRAINING, "deadline": NOW - timedelta(seconds=1)}
-    assert decide_for(Desired.STARTED, Observed.STARTED, **row).action == Rest(finished=True)
-
-
 def test_a_host_just_connecting_is_waited_for_without_a_word() -> None:
     for seen in ON_A_HOST:
         facts = Facts(hosts={HOST: Knowledge.PENDING}, has_disks=True)
@@ -469,51 +343,6 @@ def test_an_emptied_observed_is_healed_from_the_engines_own_tables() -> None:
         unknown = decide(row, facts, NOW)
         assert unknown.sight.state is Observed.UNKNOWN
         assert isinstance(unknown.action, Wait)
-
-
-@pytest.mark.parametrize(
-    ("facts", "reason"),
-    [
-        ({"stops": {HOST: "shutdown"}}, Reason.GUEST_SHUTDOWN),
-        ({"stops": {HOST: "crashed"}}, Reason.GUEST_CRASHED),
-        ({"stops": {HOST: "failed"}}, Reason.GUEST_CRASHED),
-        ({"stops": {HOST: "destroyed"}}, Reason.POWERED_OFF),
-        ({}, Reason.STOPPED_UNSEEN),
-        ({"boots": {HOST: "second"}}, Reason.HOST_RESTARTED),
-        ({"hosts": {HOST: Knowledge.FENCED}}, Reason.HOST_RESTARTED),
-    ],
-)
-def test_why_a_guest_is_down_is_told_and_it_stays_down(
-    facts: dict[str, Any], reason: Reason
-) -> None:
-    now = Facts(**{"hosts": {HOST: Knowledge.LISTED}, "has_disks": True, **facts})
-    row = {"handled": True, "host_boot": "first"}
-    decision = decide_for(Desired.STARTED, Observed.STARTED, now, **row)
-    assert decision.sight.state is Observed.STOPPED
-    assert decision.sight.reason == reason
-    assert decision.action == Rest()
-    later = make_row(Desired.STARTED, Observed.STOPPED, handled=True, reason=reason)
-    assert decide(later, now, NOW).sight.reason == reason
-
-
-@pytest.mark.parametrize("reason", [Reason.GUEST_CRASHED, Reason.HOST_RESTARTED])
-def test_restart_on_failure_starts_again_after_a_pause(reason: Reason) -> None:
-    row = make_row(Desired.STARTED, Observed.STOPPED, handled=True, reason=reason)
-    row["restart_on_failure"] = True
-    facts = dataclasses.replace(FACTS_OF[Observed.STOPPED], placement=Placed(HOST))
-    row["observed"]["started_at"] = NOW - timedelta(minutes=5)
-    assert decide(row, facts, NOW).action == Renew()
-    row["observed"]["started_at"] = NOW - timedelta(seconds=10)
-    assert decide(row, facts, NOW).action == Rest(until=NOW + timedelta(seconds=50))
-
-
-def test_restart_on_failure_leaves_a_guest_down_that_was_shut_down_inside() -> None:
-    row = make_row(
-        Desired.STARTED, Observed.STOPPED, handled=True, reason=Reason.GUEST_SHUTDOWN.value
-    )
-    row["restart_on_failure"] = True
-    facts = dataclasses.replace(FACTS_OF[Observed.STOPPED], placement=Placed(HOST))
-    assert decide(row, facts, NOW).action == Rest()
 
 
 def test_a_disk_added_later_is_made_before_the_start() -> None:
