@@ -15,6 +15,7 @@ import pytest
 
 from db.connection import r
 from tests.engine.file_server import FileServer
+from tests.engine.media_world import MediaWorld
 from tests.engine.orders import (
     are_same,
     cancel,
@@ -25,7 +26,6 @@ from tests.engine.orders import (
     wait_state,
     write,
 )
-from tests.engine.test_media import MediaWorld
 from tests.engine.test_tasks_cut_off import SEEDS
 from tests.engine.world import World
 
