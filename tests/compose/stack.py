@@ -1,4 +1,6 @@
-"""One container stack for tests: its folder, its ports, and docker-compose with its files."""
+"""One container stack for tests: its folder, its ports, and docker-compose with its files; what its
+services say and come to.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,10 @@ EMBEDDED = ("docker-compose.yml", "docker-compose.embedded.yml")
 COMPOSE_TIMEOUT_S = 300.0
 HEALTHY_S = 120.0
 START_TIMEOUT_S = 120.0
+SAID_WITHIN_S = 60.0
 PASSWORD = "correct horse battery"
-WELL = {"isard-db", "isard-app", "isard-engine", "isard-hypervisor", "isard-portal"}
+HYPERVISOR = "isard-hypervisor"
+WELL = {"isard-db", "isard-app", "isard-engine", HYPERVISOR, "isard-portal"}
 
 
 class Compose:
@@ -159,6 +163,29 @@ class Stack(Compose):
     def remove(self) -> None:
         self.down()
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+class Log:
+    """What a service says from now on."""
+
+    def __init__(self, stack: Stack, service: str) -> None:
+        self._stack, self._service = stack, service
+        self._before = [len(text) for text in self._read()]
+
+    def wait(self, sentence: str) -> None:
+        try:
+            wait_until(lambda: sentence in self.text(), SAID_WITHIN_S, "said", every_s=0.5)
+        except AssertionError as error:
+            text = f"{self._service} does not say {sentence!r}:\n{self.text()}"
+            raise AssertionError(text) from error
+
+    def text(self) -> str:
+        parts = zip(self._read(), self._before, strict=True)
+        return "".join(text[before:] for text, before in parts)
+
+    def _read(self) -> tuple[str, str]:
+        done = self._stack.engine.run("logs", self._stack.container(self._service))
+        return done.stdout, done.stderr
 
 
 def wait_for(api: Api, desktop_id: str, condition: str) -> None:

@@ -9,29 +9,28 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import socket
-import ssl
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from hyper_image import certificates
 from tests.compose.docker_engine import BRIDGE_ADDRESS, DockerEngine
 from tests.compose.small_disk import SmallDisk
-from tests.compose.stack import EMBEDDED, Compose, Stack, wait_for
-from tests.e2e.product import Api
+from tests.compose.stack import EMBEDDED, HYPERVISOR, Compose, Log, Stack, wait_for
+from tests.compose.stack_certificates import (
+    make_expired,
+    put,
+    served_certificate,
+    taken,
+    wait_for_check,
+    wait_served,
+)
+from tests.compose.uploads import cut_piece, describe_upload, observed, send_piece
 from tests.lab.iso import make_iso
 from tests.servers import ROOT, wait_until
 
-SAID_WITHIN_S = 60.0
-HYPERVISOR = "isard-hypervisor"
 OTHER_PORTS = (8083, 8446)
 MIB = 1024**2
 
@@ -58,29 +57,6 @@ def stack(engine: DockerEngine, variables: dict[str, str], disk: SmallDisk) -> I
         running.remove()
 
 
-class Log:
-    """What a service says from now on."""
-
-    def __init__(self, stack: Stack, service: str) -> None:
-        self._stack, self._service = stack, service
-        self._before = [len(text) for text in self._read()]
-
-    def wait(self, sentence: str) -> None:
-        try:
-            wait_until(lambda: sentence in self.text(), SAID_WITHIN_S, "said", every_s=0.5)
-        except AssertionError as error:
-            text = f"{self._service} does not say {sentence!r}:\n{self.text()}"
-            raise AssertionError(text) from error
-
-    def text(self) -> str:
-        parts = zip(self._read(), self._before, strict=True)
-        return "".join(text[before:] for text, before in parts)
-
-    def _read(self) -> tuple[str, str]:
-        done = self._stack.engine.run("logs", self._stack.container(self._service))
-        return done.stdout, done.stderr
-
-
 # --- certificates
 
 
@@ -95,60 +71,6 @@ def folder(stack: Stack) -> Iterator[Path]:
     wait_served(stack, kept)
     shutil.rmtree(kept)
     stack.wait_well()
-
-
-def put(source: Path, folder: Path) -> None:
-    """As people copy them: one after the other."""
-    for name in certificates.NEEDED:
-        (folder / name).unlink(missing_ok=True)
-        shutil.copyfile(source / name, folder / name)
-
-
-def make_expired(folder: Path) -> None:
-    """A certificate that ended yesterday, by its own authority and with its own key."""
-    certificates.make(folder, ["isard"])
-    authority = x509.load_pem_x509_certificate((folder / "ca-cert.pem").read_bytes())
-    key = load_pem_private_key((folder / "ca-key.pem").read_bytes(), None)
-    good = x509.load_pem_x509_certificate((folder / "server-cert.pem").read_bytes())
-    yesterday = datetime.now(UTC) - timedelta(days=1)
-    old = (
-        x509.CertificateBuilder()
-        .subject_name(good.subject)
-        .issuer_name(authority.subject)
-        .public_key(good.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(yesterday - timedelta(days=30))
-        .not_valid_after(yesterday)
-        .sign(key, SHA256())  # type: ignore[arg-type]
-    )
-    (folder / "server-cert.pem").write_bytes(old.public_bytes(Encoding.PEM))
-
-
-def served_certificate(stack: Stack) -> str:
-    """What the portal shows, or nothing where it serves nothing."""
-    try:
-        return ssl.get_server_certificate(("127.0.0.1", stack.https_port), timeout=10)
-    except OSError:
-        return ""
-
-
-def wait_served(stack: Stack, folder: Path) -> None:
-    wanted = (folder / "server-cert.pem").read_text().strip()
-    wait_until(lambda: served_certificate(stack).strip() == wanted, 60, "it is served", every_s=0.5)
-
-
-def wait_for_check(api: Api, words: str) -> dict[str, Any]:
-    """What the page of the hypervisor says of its certificates, asked anew."""
-    path = f"/hypervisors/{HYPERVISOR}"
-    api.call("PATCH", path, {"desired": {"state": "enabled"}})
-
-    def look() -> dict[str, Any] | None:
-        checks = api.get(path)["observed"].get("checks") or []
-        return next((check for check in checks if words in str(check.get("message"))), None)
-
-    found = wait_until(look, 60, f"checked: {words}", every_s=0.5)
-    assert isinstance(found, dict)
-    return found
 
 
 def test_a_portal_without_good_certificates_says_so_and_serves_once_they_are_there(
@@ -211,10 +133,6 @@ def test_certificates_are_replaced_while_all_runs_and_bad_ones_are_refused(
     host.wait("are used from now on")
     wait_served(stack, tmp_path / "second")
     wait_for_check(api, "valid until")
-
-
-def taken(stack: Stack) -> str:
-    return stack.exec(HYPERVISOR, "cat", "/etc/pki/libvirt-spice/server-cert.pem").stdout
 
 
 # --- a full or read-only disk
@@ -369,53 +287,6 @@ def test_a_large_upload_comes_through_the_portal_in_pieces_and_survives_a_cut(
     wait_until(lambda: not list((stack.root / "uploads").iterdir()), 60, "nothing is kept", 0.5)
     api.call("DELETE", f"/media/{row['id']}")
     wait_until(lambda: not stored.exists(), 60, "deleted", 0.5)
-
-
-def describe_upload(name: str, size: int) -> dict[str, object]:
-    return {"name": name, "kind": "iso", "source": {"upload": True, "size": size}}
-
-
-def send_piece(api: Api, media_id: str, offset: int, piece: bytes) -> requests.Response:
-    return api.session.put(
-        f"{api.url}/media/{media_id}/upload",
-        data=piece,
-        headers={"Upload-Offset": str(offset), "Content-Type": "application/octet-stream"},
-        timeout=120,
-    )
-
-
-def cut_piece(stack: Stack, api: Api, media_id: str, piece: bytes, after: int) -> int:
-    """The connection breaks in the middle of a piece. How much has arrived when it is noticed."""
-    head = (
-        f"PUT /api/v1/media/{media_id}/upload HTTP/1.1\r\nHost: isard\r\nUpload-Offset: 0\r\n"
-        f"Authorization: {api.session.headers['Authorization']}\r\n"
-        f"Content-Type: application/octet-stream\r\nContent-Length: {len(piece)}\r\n\r\n"
-    )
-    context = ssl.create_default_context(cafile=str(api.session.verify))
-    context.check_hostname = False
-    with (
-        socket.create_connection(("127.0.0.1", stack.https_port), timeout=30) as plain,
-        context.wrap_socket(plain) as connection,
-    ):
-        connection.sendall(head.encode() + piece[:after])
-    seen = {"offset": 0}
-
-    def is_noticed() -> bool:
-        """The next piece is taken where the last one ended, once that one is given up."""
-        answer = api.session.get(f"{api.url}/media/{media_id}/upload", timeout=20).json()
-        before, seen["offset"] = seen["offset"], answer["offset"]
-        return bool(before and before == answer["offset"])
-
-    wait_until(is_noticed, 60, "the cut is noticed", every_s=1)
-    wait_until(
-        lambda: send_piece(api, media_id, seen["offset"], b"").status_code == 200, 60, "free", 0.5
-    )
-    return seen["offset"]
-
-
-def observed(api: Api, media_id: str) -> dict[str, Any]:
-    found: dict[str, Any] = api.get(f"/media/{media_id}")["observed"]
-    return found
 
 
 def most_memory_kib(stack: Stack) -> int:
