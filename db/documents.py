@@ -56,6 +56,24 @@ class ProgressField(TypedDict, total=False):
     eta_s: float
 
 
+class HardwareField(TypedDict, total=False):
+    """What the description (OVF) in an OVA states; None where it does not, or not sensibly."""
+
+    name: str | None
+    vcpus: int | None
+    memory_mib: int | None
+    firmware: str | None
+    """bios | uefi"""
+    os: str | None
+    """In the words of the description."""
+    controller: str | None
+    """The first disk's: ide | sata | scsi | nvme | virtio."""
+    disks: int
+    """That an import takes from the archive."""
+    notes: list[str]
+    """Sentences on what was left out."""
+
+
 class ObservedMedia(TypedDict, total=False):
     state: str
     """One of states.MediaState."""
@@ -68,8 +86,10 @@ class ObservedMedia(TypedDict, total=False):
     size: int
     """Bytes on disk, once available."""
     format: str | None
-    """iso | raw | qcow2, as its first bytes say."""
+    """iso | raw | qcow2 | vmdk | vdi | ova, as its first bytes say."""
     sha256: str | None
+    hardware: HardwareField | None
+    """Of an OVA, once available."""
     reason: str | None
     message: str | None
     failure: FailureField | None

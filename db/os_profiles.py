@@ -7,6 +7,7 @@ a second drive. Rows are made once and may be edited, removed or added to (docs/
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 _DRIVES = ["disk", "cdrom"]
@@ -74,3 +75,22 @@ OS_PROFILES: list[dict[str, Any]] = [
         "family": "other",
     },
 ]
+
+SYSTEMS: tuple[tuple[str, str], ...] = (
+    (r"windows ?11", "windows-11"),
+    # What older ones need is what Windows 10 needs: no drivers of ours, and the local clock.
+    (r"windows", "windows-10"),
+    (r"debian", "debian"),
+    (r"ubuntu", "ubuntu"),
+    (r"fedora", "fedora"),
+    (r"alpine", "alpine"),
+    (r"linux|suse|red ?hat|rhel|cent ?os|mint|gentoo", "linux"),
+)
+
+
+def guess_profile(system: str) -> str | None:
+    """The id of the profile above that suits a system by what others call it (`Debian_64`,
+    `Microsoft Windows 10 (64-bit)`).
+    """
+    plain = re.sub(r"[^a-z0-9]+", " ", system.lower())
+    return next((profile for text, profile in SYSTEMS if re.search(text, plain)), None)

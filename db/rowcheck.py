@@ -22,6 +22,8 @@ from db.sentences import explain, pattern
 from db.urls import URL_MAX, read_url
 
 NAME_MAX = 80
+VCPUS_MAX = 512
+MEMORY_MIB_MIN, MEMORY_MIB_MAX = 16, 16 * 1024 * 1024
 SHA256 = pattern(r"^[0-9A-Fa-f]{64}$", "give 64 hexadecimal digits")
 SLUG = pattern(
     r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$",
@@ -95,8 +97,8 @@ class DriveModel(_Row):
 
 
 class SpecModel(_Row):
-    vcpus: int = Field(default=1, ge=1, le=512)
-    memory_mib: int = Field(default=512, ge=16, le=16 * 1024 * 1024)
+    vcpus: int = Field(default=1, ge=1, le=VCPUS_MAX)
+    memory_mib: int = Field(default=512, ge=MEMORY_MIB_MIN, le=MEMORY_MIB_MAX)
     firmware: Literal["bios", "uefi"] = "bios"
     boot: list[Literal["disk", "cdrom", "network", "floppy"]] = Field(
         default=["disk"], max_length=4

@@ -73,6 +73,11 @@ class IntoArgs(Args):
     """The new domain, whose row says `origin: {"task": <this task's id>}`."""
 
 
+class ImportArgs(IntoArgs):
+    bus: Literal["virtio", "sata"] = "virtio"
+    """What its disks are connected to. The system in the image must know it already."""
+
+
 class ExportArgs(Args):
     disk: DiskId | None = None
     """None: the first; an OVA holds all of them."""
@@ -90,7 +95,7 @@ ARGS: dict[TaskKind, type[Args]] = {
     TaskKind.VERIFY: VerifyArgs,
     TaskKind.DUPLICATE: IntoArgs,
     TaskKind.EXPORT: ExportArgs,
-    TaskKind.IMPORT: IntoArgs,
+    TaskKind.IMPORT: ImportArgs,
     TaskKind.DELIVER: NoArgs,
 }
 

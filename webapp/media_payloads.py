@@ -7,11 +7,14 @@ medium {
   shared: bool, allowed (for its owner and administrators), catalogue: null | {id, version},
   desired: {state, at, by, force},
   observed: {state, activity: null | {name, step, deadline}, size, sha256, format, reason, message,
+             hardware: null | as in webapp.described,
              progress: null | {percent, bytes, total_bytes, speed_bytes_s, eta_s}, at,
              failure: as of a desktop, (admin) path, (admin) hypervisor},
   condition: one of db.media_states.MediaCondition, is_ready: bool,
   can_save: bool (this person may have its file),
   can_import: bool (this person may have a desktop made of it),
+  import_defaults: {vcpus, memory_mib, firmware, os, disk_bus}: what an import takes that leaves
+                   them out; null where the medium states nothing,
   remedy: null | text, actions: sorted list of db.media_states.MediaAction, problem
 }
 """
@@ -19,6 +22,7 @@ medium {
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from db.media_states import MediaCondition, media_actions_of, media_condition_of
@@ -27,6 +31,7 @@ from db.rowcheck import check_media
 from db.states import MediaState
 from db.urls import without_secrets
 from webapp.auth.permissions import Person, can_change_media, can_import
+from webapp.described import described_by, hardware_of
 from webapp.payloads import failure_of, problem_of, sentence, tidy_allowed, wish
 from webapp.tidy import as_iso, as_mapping, as_number, as_text, tidy_media
 
@@ -69,6 +74,7 @@ def medium(row: Mapping[str, Any], person: Person) -> Payload:
         "can_import": row.get("kind") == "disk"
         and condition is MediaCondition.AVAILABLE
         and can_import(person, row),
+        "import_defaults": asdict(described_by(seen)),
         "remedy": _remedy(seen, person),
         "actions": sorted(media_actions_of(row)) if may_change else [],
         "problem": problem_of(check_media(dict(raw))),
@@ -91,6 +97,7 @@ def _observed(seen: Mapping[str, Any], person: Person) -> Payload:
         "size": as_number(seen.get("size")),
         "sha256": as_text(seen.get("sha256")),
         "format": as_text(seen.get("format")),
+        "hardware": hardware_of(seen),
         "reason": seen.get("reason"),
         "message": sentence(seen.get("message"), person),
         "failure": failure_of(seen["failure"], person) if seen["failure"] else None,

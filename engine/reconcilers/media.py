@@ -37,7 +37,12 @@ from engine.media_decisions import (
 )
 from engine.reconcilers import Context, Outcome
 from engine.reconcilers.disk_places import DiskSite, find_media_site, prove_storage
-from engine.reconcilers.media_row import NOTHING_GOES_ON, Medium, media_wish_record
+from engine.reconcilers.media_row import (
+    NOTHING_GOES_ON,
+    NOTHING_IS_THERE,
+    Medium,
+    media_wish_record,
+)
 from engine.reconcilers.observation import failure_of, invalid_row
 from engine.reconcilers.owners import pool_refused
 from engine.storage.addresses import read_allowed
@@ -209,6 +214,10 @@ class Step:
         return self._say_available(decision, site, stored)
 
     def _say_available(self, decision: MediaDecision, site: DiskSite, stored: Stored) -> Outcome:
+        hardware = None
+        if stored.path.endswith(".ova"):
+            place = place_media(site.path, self.medium.id)
+            hardware = site.unit.media.describe(place).as_field()
         self.medium.keep_record(site, "made", size=stored.size)
         self.medium.write(
             {
@@ -217,6 +226,7 @@ class Step:
                 "path": stored.path,
                 "pool": site.pool,
                 "size": stored.size,
+                "hardware": hardware,
                 "failure": None,
                 "for": media_wish_record(decision.wish),
                 **({"format": stored.format, "sha256": stored.sha256} if stored.sha256 else {}),
@@ -301,9 +311,7 @@ class Step:
             }
         )
         site.unit.media.clear(place_media(site.path, self.medium.id))
-        self.medium.write(
-            {"state": MediaState.ABSENT, "activity": None, "path": None, "size": None}
-        )
+        self.medium.write({**NOTHING_IS_THERE, "state": MediaState.ABSENT, "activity": None})
         door.drop_records(self._c.database, [("disks", queries.media_record_id(self.medium.id))])
         return None
 

@@ -22,9 +22,13 @@ from engine.reconcilers.observation import is_news
 from engine.sight import observed_of
 from engine.storage.media_paths import place_media
 
-KEPT = ("path", "pool", "size", "format", "sha256", "for", "failure", "activity", "progress")
+KEPT = (
+    *("path", "pool", "size", "format", "sha256", "hardware"),
+    *("for", "failure", "activity", "progress"),
+)
 """What is kept from one write to the next; the rest is said anew or is gone."""
 NOTHING_GOES_ON: dict[str, Any] = {"activity": None, "progress": None}
+NOTHING_IS_THERE: dict[str, Any] = {"path": None, "size": None, "hardware": None}
 
 
 class Medium:

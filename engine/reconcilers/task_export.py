@@ -95,7 +95,7 @@ def _write_ova(job: Job, bench: Bench, work: ExportWork, place: MediaPlace) -> N
         size = work.stage(path, name, place, need, job.watch)
         disks.append(PackedDisk(name, size, chain[0].virtual_size))
     job.progress.begin("pack", 90.0, 10.0)
-    ovf = build_ovf(str(row.get("name")), spec.vcpus, spec.memory_mib, disks)
+    ovf = build_ovf(str(row.get("name")), spec.vcpus, spec.memory_mib, disks, spec.firmware)
     sizes = [disk.size for disk in disks]
     work.pack(ovf, [disk.file for disk in disks], sizes, place, sum(sizes) + ROOM_TO_SPARE)
 

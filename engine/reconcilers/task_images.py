@@ -16,7 +16,7 @@ from typing import Any
 
 from db import queries
 from db.states import MediaState, Reason
-from db.taskcheck import IntoArgs
+from db.taskcheck import ImportArgs, IntoArgs
 from engine.errors import HostLost, Terminal
 from engine.executor import task_lane
 from engine.reconcilers import Elsewhere
@@ -120,7 +120,7 @@ def _duplicate_one(
 
 
 def import_image(job: Job) -> Result:
-    into_id = job.args(IntoArgs).into
+    into_id = job.args(ImportArgs).into
     job.require_turn(into_id)
     new = require_new(job, into_id)
     if end_making(job, new):
@@ -151,7 +151,7 @@ def import_image(job: Job) -> Result:
 def _import_one(
     job: Job, made: Making, work: ImportWork, at: int, image: Image, member: str
 ) -> dict[str, Any]:
-    record = made.begin(at, f"disk{at}")
+    record = made.begin(at, f"disk{at}", job.args(ImportArgs).bus)
     path = str(record["path"])
     if member:
         made.step("unpack", at)

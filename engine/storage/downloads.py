@@ -23,7 +23,7 @@ from db.urls import Address, read_url
 from engine.errors import CommandFailed, EngineError, Terminal, Transient
 from engine.hypervisor.guard import GUARD_NO_LOCK
 from engine.hypervisor.ssh import SshSession
-from engine.storage import curl, images, media_programs, programs, qemu_img
+from engine.storage import curl, images, media_programs, ovf, programs, qemu_img
 from engine.storage.addresses import Network, find_refused, parse_hosts
 from engine.storage.faults import explain
 from engine.storage.media_paths import MediaPlace
@@ -184,6 +184,19 @@ class MediaHost:
             raise Transient(
                 Reason.DISK_FAILED, f"{path} is not there although it was made.", step="publish"
             )
+
+    def describe(self, place: MediaPlace) -> ovf.Hardware:
+        """What the OVF in a published OVA states. No archive makes it fail, only its host does."""
+        try:
+            done = self._ssh.run(
+                self._program(media_programs.DESCRIBE, place, str(ovf.TEXT_MAX_BYTES + 1)),
+                timeout_s=self._settings.disk_timeout_s,
+                label=f"tar -x {place.path('ova')}",
+            )
+        except CommandFailed as error:
+            raise self._explain(error, place, "describe") from error
+        text, *names = done.text.split("\n")
+        return ovf.read_hardware(base64.b64decode(text), names)
 
     def clear(self, place: MediaPlace) -> None:
         """Removes everything of it, and its folder."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,11 +17,11 @@ from dataclasses import dataclass
 from db.states import Reason
 from engine.errors import CommandFailed, Terminal
 from engine.storage import images, qemu_img, work_programs
+from engine.storage.ovf import MEMBER
 from engine.storage.paths import split_disk_path
 from engine.storage.programs import CREATED_WITH
 from engine.storage.work import NOBODY, DiskWork, Watch
 
-MEMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.vmdk")
 MEMBERS_MAX = 16
 IN_LITTLE = ["prlimit", "--as=8589934592"]
 """The image is a stranger's: reading it takes no more memory than this."""

@@ -172,6 +172,24 @@ exit 0
 )
 """… EXTENSION SIZE CURL-COMMAND…"""
 
+DESCRIBE = (
+    MEDIA_PLACE
+    + """
+file=$folder/$media.ova
+[ ! -h "$file" ] || exit 83
+[ -f "$file" ] || exit 84
+names=$(timeout 10 tar -tf "$file" 2>/dev/null | head -n 100)
+member=$(printf '%s\\n' "$names" | grep -m 1 '\\.ovf$')
+if [ -n "$member" ]; then
+  timeout 10 tar -xOf "$file" --occurrence=1 -- "$member" 2>/dev/null | head -c "$1" | base64 -w 0
+fi
+printf '\\n%s\\n' "$names"
+"""
+)
+"""… BYTES-AT-MOST. The OVF in an archive, to standard output alone, and the names in it. An archive
+that tar cannot read has neither.
+"""
+
 CLEAR = (
     MEDIA_PLACE
     + """

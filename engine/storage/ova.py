@@ -13,6 +13,7 @@ from xml.etree import ElementTree as ET
 OVF = "http://schemas.dmtf.org/ovf/envelope/1"
 RASD = "http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_ResourceAllocationSettingData"
 VSSD = "http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_VirtualSystemSettingData"
+VMW = "http://www.vmware.com/schema/ovf"
 VMDK = "http://www.vmware.com/interfaces/specifications/vmdk.html#streamOptimized"
 
 PROCESSOR, MEMORY, DISK, SATA = "3", "4", "17", "20"
@@ -27,8 +28,11 @@ class PackedDisk:
     capacity: int
 
 
-def build_ovf(name: str, vcpus: int, memory_mib: int, disks: Sequence[PackedDisk]) -> str:
-    for prefix, uri in (("ovf", OVF), ("rasd", RASD), ("vssd", VSSD)):
+def build_ovf(
+    name: str, vcpus: int, memory_mib: int, disks: Sequence[PackedDisk], firmware: str = "bios"
+) -> str:
+    """`firmware`: bios | uefi, said in VMware's way, which other programs pass over."""
+    for prefix, uri in (("ovf", OVF), ("rasd", RASD), ("vssd", VSSD), ("vmw", VMW)):
         ET.register_namespace(prefix, uri)
     envelope = ET.Element(f"{{{OVF}}}Envelope")
     references = _add(envelope, OVF, "References")
@@ -78,6 +82,9 @@ def build_ovf(name: str, vcpus: int, memory_mib: int, disks: Sequence[PackedDisk
             HostResource=f"ovf:/disk/disk{at}",
             Parent="3",
         )
+    config = ET.SubElement(hardware, f"{{{VMW}}}Config", {f"{{{OVF}}}required": "false"})
+    config.set(f"{{{VMW}}}key", "firmware")
+    config.set(f"{{{VMW}}}value", "efi" if firmware == "uefi" else "bios")
     ET.indent(envelope)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(envelope, encoding="unicode")
 

@@ -99,6 +99,9 @@ def test_an_ova_goes_out_and_comes_in_again(world: World, desktop: str, tmp_path
     name = envelope.find(f"{{{OVF}}}VirtualSystem/{{{OVF}}}Name")
     assert name is not None
     assert name.text == world.row(desktop)["name"]
+    hardware = observed(world, medium)["hardware"]
+    assert (hardware["name"], hardware["vcpus"]) == (name.text, 1)
+    assert (hardware["memory_mib"], hardware["firmware"], hardware["disks"]) == (16, "bios", 2)
     imported, new = make_new(world, "import", medium)
     wait_state(world, imported, "done")
     world.wait_for(new, "stopped")

@@ -26,6 +26,7 @@ from tests.engine.orders import (
     wait_state,
     write,
 )
+from tests.engine.ovf_texts import BOMB, VMWARE, envelope, machine
 from tests.engine.test_tasks_cut_off import SEEDS
 from tests.engine.world import World
 
@@ -46,11 +47,13 @@ def world(media: MediaWorld) -> World:
     return media.world
 
 
-def make_new(world: World, kind: str, target: str, as_kind: str = "desktop") -> tuple[str, str]:
+def make_new(
+    world: World, kind: str, target: str, as_kind: str = "desktop", **args: str
+) -> tuple[str, str]:
     """The order and the row of what it makes, as a script would write them: (task, domain)."""
     task_id, into = str(uuid.uuid4()), str(uuid.uuid4())
     world.add_domain(as_kind, {"task": task_id}, id=into)
-    row = {"id": task_id, "kind": kind, "target": target, "args": {"into": into}}
+    row = {"id": task_id, "kind": kind, "target": target, "args": {"into": into, **args}}
     world.database.run(r.table("tasks").insert({**row, "desired": {"state": "done"}}))
     return task_id, into
 
@@ -218,6 +221,79 @@ def test_an_ova_becomes_a_template_with_all_its_disks(media: MediaWorld, tmp_pat
     world.wait_for(new, "stopped")
     assert files_of(world, new) == ["disk0.qcow2", "disk1.qcow2"]
     assert boots(world, world.add_desktop(new))
+
+
+def test_the_hardware_that_an_ova_states_is_seen(media: MediaWorld, tmp_path: Path) -> None:
+    world = media.world
+    disk = foreign(world, tmp_path, "vmdk").read_bytes()
+    members = {"box.ovf": envelope(VMWARE), "box-disk1.vmdk": disk, "box-disk2.vmdk": disk}
+    medium = add_medium(media, "box.ova", pack(tmp_path, members))
+    hardware = media.wait(medium, state="available")["hardware"]
+    assert hardware == {
+        "name": "Office & more",
+        "vcpus": 2,
+        "memory_mib": 4096,
+        "firmware": "uefi",
+        "os": "Microsoft Windows 10 (64-bit)",
+        "controller": "scsi",
+        "disks": 2,
+        "notes": [],
+    }
+    # Of a medium from before, or that a script has spoilt, it is read when it is looked at again.
+    table = r.table("media").get(medium)
+    world.database.run(table.update({"observed": {"hardware": r.literal({"vcpus": 99})}}))
+    media.wish(medium, "available")
+    media.wait(medium, hardware=hardware)
+    task, new = make_new(world, "import", medium, bus="sata")
+    wait_state(world, task, "done")
+    world.wait_for(new, "stopped")
+    records = world.database.run(r.table("disks").get_all(new, index="domain"))
+    assert [record["bus"] for record in records] == ["sata", "sata"]
+    world.wish(new, "started")
+    world.wait_for(new, "started")
+    assert "bus='sata'" in world.host.exec(["virsh", "dumpxml", new]).stdout
+    world.wish(new, "stopped", force=True)
+    world.wait_for(new, "stopped")
+    media.wish(medium, "absent")
+    assert media.wait(medium, state="absent")["hardware"] is None
+
+
+def test_no_description_spoils_an_import(media: MediaWorld, tmp_path: Path) -> None:
+    world = media.world
+    disk = foreign(world, tmp_path, "vmdk").read_bytes()
+    described = {
+        "It asks for 10000 processors, which is left out": machine(vcpus="10000"),
+        "It asks for -1 byte * 2^20 of memory, which is left out": machine(memory="-1"),
+        "Its description is not read: it declares a document type": BOMB,
+        "Its description is not read: it is no XML": b"\0\xff no text",
+        "Its description is not read: it is larger": b"<!-- " + b"x" * 2 * MIB + b" -->",
+    }
+    for words, text in described.items():
+        members = {"box.ovf": text, "box-disk1.vmdk": disk}
+        medium = add_medium(media, "box.ova", pack(tmp_path, members))
+        hardware = media.wait(medium, state="available", failure=None)["hardware"]
+        assert words in hardware["notes"][0]
+        assert hardware["disks"] == 1
+        task, new = make_new(world, "import", medium)
+        wait_state(world, task, "done")
+        world.wait_for(new, "stopped")
+        assert are_same(world.disk_of(new), tiny(world))
+
+
+def test_a_description_that_is_a_link_leads_nowhere(media: MediaWorld, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.ovf"
+    secret.write_bytes(machine(vcpus="7"))
+    for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
+        archive = tmp_path / "linked.ova"
+        with tarfile.open(archive, "w", format=tarfile.USTAR_FORMAT) as tar:
+            entry = tarfile.TarInfo("box.ovf")
+            entry.type, entry.linkname = kind, str(secret)
+            tar.addfile(entry)
+        medium = add_medium(media, "box.ova", archive.read_bytes())
+        hardware = media.wait(medium, state="available")["hardware"]
+        assert hardware["vcpus"] is None
+        assert hardware["notes"] == ["Its description is not read: there is none."]
+        assert media.files(medium) == [f"{medium}.ova"]
 
 
 def hostile_images(world: World, tmp_path: Path) -> dict[str, bytes]:

@@ -208,6 +208,103 @@ def test_an_image_is_taken_over_by_who_may_bring_systems(
     assert ana("POST", path, body).json["reason"] == "NoDiskImage"
 
 
+DESCRIBED = {
+    "name": "Office",
+    "vcpus": 6,
+    "memory_mib": 6144,
+    "firmware": "uefi",
+    "os": "Microsoft Windows 10 (64-bit)",
+    "controller": "scsi",
+    "disks": 1,
+    "notes": [],
+}
+
+
+def put_ova(rows: Rows, hardware: Any) -> str:
+    medium_id = str(uuid.uuid4())
+    seen = {"state": "available", "format": "ova", "hardware": hardware}
+    wish = {"state": "available"}
+    row = {"id": medium_id, "kind": "disk", "name": "box", "user": "root", "desired": wish}
+    rows.put("media", {**row, "observed": {**seen, "for": {"state": "available", "at": None}}})
+    return medium_id
+
+
+def import_of(root: Api, rows: Rows, medium: str, **args: Any) -> tuple[dict[str, Any], Any]:
+    """(the new row, what its disks are connected to)"""
+    order = {"kind": "import", "args": {"name": "Box", **args}}
+    answer = root("POST", f"/media/{medium}/tasks", order)
+    assert answer.status_code == 202, answer.json
+    made = rows.get(answer.json["args"]["into"])
+    assert check_domain(made) is None
+    assert not isinstance(read_order(rows.get(answer.json["id"], "tasks")), RowProblem)
+    return made, answer.json["args"]["bus"]
+
+
+def test_what_an_import_leaves_out_is_as_the_image_describes_it(root: Api, rows: Rows) -> None:
+    medium = put_ova(rows, DESCRIBED)
+    shown = root("GET", f"/media/{medium}").json
+    summary = "6 processors, 6 GiB, UEFI, Microsoft Windows 10 (64-bit), 1 disk"
+    assert shown["observed"]["hardware"] == {**DESCRIBED, "summary": summary}
+    made, bus = import_of(root, rows, medium)
+    spec = made["spec"]
+    assert (spec["vcpus"], spec["memory_mib"], spec["firmware"]) == (6, 6144, "uefi")
+    # What the description does not say, the profile of its system does.
+    assert (made["os"], spec["hyperv"], bus, "disks" in spec) == ("Windows 10", True, "sata", False)
+    made, bus = import_of(
+        root, rows, medium, vcpus=1, memory_mib=512, firmware="bios", os="", disk_bus="virtio"
+    )
+    spec = made["spec"]
+    assert (spec["vcpus"], spec["memory_mib"], spec["firmware"]) == (1, 512, "bios")
+    assert (made["os"], "hyperv" in spec, bus) == ("", False, "virtio")
+    order = {"kind": "import", "args": {"name": "Box", "os": "beos"}}
+    refused = root("POST", f"/media/{medium}/tasks", order)
+    assert (refused.status_code, refused.json["field"]) == (422, "args.os")
+
+
+def test_what_an_image_describes_is_taken_within_limits(root: Api, rows: Rows) -> None:
+    large = {"vcpus": 500, "memory_mib": 2**23, "os": "Debian_64", "controller": "ide"}
+    medium = put_ova(rows, large)
+    known = root("GET", f"/media/{medium}").json["import_defaults"]
+    assert known == {
+        "vcpus": 64,
+        "memory_mib": 262144,
+        "firmware": "bios",
+        "os": "debian",
+        "disk_bus": "sata",
+    }
+    made, bus = import_of(root, rows, medium)
+    assert (made["spec"]["vcpus"], made["spec"]["memory_mib"], bus) == (64, 262144, "sata")
+    # Somebody has removed that profile: one that would suit need not be there.
+    rows.database.run(r.table("os_profiles").get("debian").delete())
+    assert import_of(root, rows, medium)[0]["os"] == ""
+
+
+@pytest.mark.parametrize(
+    "hardware",
+    [
+        None,
+        "4 processors",
+        [1],
+        {"vcpus": "4", "memory_mib": [], "os": 7, "notes": "x", "disks": -1},
+        {"vcpus": -4, "memory_mib": 1e300, "firmware": {}, "controller": []},
+        {"notes": ["Its description is not read: it is no XML."], "disks": 1},
+    ],
+)
+def test_an_image_that_describes_nothing_sensible_gets_the_usual(
+    root: Api, rows: Rows, hardware: Any
+) -> None:
+    medium = put_ova(rows, hardware)
+    assert set(root("GET", f"/media/{medium}").json["import_defaults"].values()) == {None}
+    made, bus = import_of(root, rows, medium)
+    assert made["spec"] == {
+        "vcpus": 2,
+        "memory_mib": 2048,
+        "firmware": "bios",
+        "interfaces": [{"id": "default"}],
+    }
+    assert (made["os"], bus) == ("", "virtio")
+
+
 def test_an_export_is_a_medium_of_who_ordered_it(ana: Api, rows: Rows) -> None:
     desktop = rows.desktop("ana")
     body = {"kind": "export", "args": {"format": "ova"}}

@@ -103,6 +103,28 @@ class Progress(Answer):
     eta_s: int | float | None
 
 
+class MediumHardware(Answer):
+    """What the description (OVF) in an OVA states; null where it does not, or not sensibly."""
+
+    name: str | None
+    vcpus: int | None
+    memory_mib: int | None
+    firmware: str | None
+    os: str | None = Field(description="In the words of the description")
+    controller: str | None = Field(description="The first disk's")
+    disks: int = Field(description="That an import takes")
+    notes: list[str] = Field(description="What was left out, and why")
+    summary: str
+
+
+class ImportDefaults(Answer):
+    vcpus: int | None
+    memory_mib: int | None
+    firmware: str | None
+    os: str | None = Field(description="A system profile's id")
+    disk_bus: str | None
+
+
 class ObservedMedium(Answer):
     state: str
     activity: MediumActivity | None
@@ -110,6 +132,7 @@ class ObservedMedium(Answer):
     size: int | float | None
     sha256: str | None
     format: str | None
+    hardware: MediumHardware | None
     reason: str | None
     message: str | None
     failure: Failure | None
@@ -143,6 +166,7 @@ class Medium(Answer):
     is_ready: bool
     can_save: bool = Field(description="Its file may be brought here and saved")
     can_import: bool
+    import_defaults: ImportDefaults = Field(description="For an import that leaves them out")
     remedy: str | None
     actions: list[MediaAction]
     problem: RowProblem | None

@@ -87,7 +87,8 @@ def order_of_template(user: Person, template_id: str, body: NewTask) -> Reply:
 )
 def import_medium(user: Person, media_id: str, body: NewImport) -> Reply:
     """Of qcow2, raw, VMDK, VDI or OVA. `args`: `name`, and `kind` (desktop or template),
-    `firmware`, `vcpus`, `memory_mib`. The answer's `args.into` is the id of what is made.
+    `os` (a system profile), `firmware`, `vcpus`, `memory_mib`, `disk_bus`; what is left out is the
+    medium's `import_defaults`. The answer's `args.into` is the id of what is made.
     """
     return _accepted(tasks.import_medium(user, media_id, body.args))
 

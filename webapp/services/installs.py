@@ -58,7 +58,7 @@ def create_from_media(user: Person, fields: Mapping[str, Any]) -> Payload:
     media.require_adding(user)
     desktops.require_disk_size(user, fields.get("size_gib"), "origin.size_gib")
     medium = _find_medium(user, fields["media"], "origin.media")
-    profile = _find_profile(fields.get("os") or DEFAULT_PROFILE)
+    profile = find_profile(fields.get("os") or DEFAULT_PROFILE)
     is_disk = medium.get("kind") == "disk"
     if medium.get("kind") == "floppy":
         text = "Desktops are installed from ISO images or made of disk images."
@@ -71,7 +71,7 @@ def create_from_media(user: Person, fields: Mapping[str, Any]) -> Payload:
     drives = wanted.pop("media", None)
     if drives is None:
         drives = [] if is_disk else [{"id": medium["id"]}]
-    spec = _spec_of(profile, wanted)
+    spec = spec_of(profile, wanted)
     spec["media"] = _judge_drives(user, drives)
     size_gib = fields.get("size_gib") or (None if is_disk else profile["size_gib"])
     pool = as_text(medium.get("pool")) or "default"
@@ -134,14 +134,15 @@ def _find_medium(user: Person, media_id: str, field: str) -> Row:
     return row
 
 
-def _find_profile(profile_id: str) -> Payload:
+def find_profile(profile_id: str, field: str = "os") -> Payload:
+    """Raises 422 where there is none; `field` is the request's."""
     found = next((item for item in list_profiles() if item["id"] == profile_id), None)
     if found is None:
-        raise Problem(422, "NoSuchProfile", "There is no such system profile.", field="os")
+        raise Problem(422, "NoSuchProfile", "There is no such system profile.", field=field)
     return found
 
 
-def _spec_of(profile: Payload, wanted: dict[str, Any]) -> dict[str, Any]:
+def spec_of(profile: Payload, wanted: dict[str, Any]) -> dict[str, Any]:
     """The profile's hardware with what was wanted otherwise."""
     row = queries.get_row(database(), "os_profiles", profile["id"]) or {}
     bus = wanted.pop("disk_bus", None)

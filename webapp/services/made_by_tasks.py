@@ -14,14 +14,23 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from db import desired
 from db.defaults import NOBODY
-from db.rowcheck import DISK_ID, NAME_MAX, Name
+from db.rowcheck import DISK_ID, MEMORY_MIB_MIN, NAME_MAX, Name, Slug
 from db.states import Kind, MediaDesired
 from webapp.auth.permissions import Person
+from webapp.described import (
+    BUSES,
+    IMPORT_MEMORY_MIB_MAX,
+    IMPORT_VCPUS_MAX,
+    Described,
+    described_by,
+)
 from webapp.extensions import database
-from webapp.services import audit, desktops, pools
-from webapp.tidy import as_mapping, as_text
+from webapp.services import audit, desktops, installs, pools
+from webapp.tidy import as_mapping, as_text, tidy_media
 
 Row = dict[str, Any]
+
+USUAL: Row = {"vcpus": 2, "memory_mib": 2048, "firmware": "bios"}
 
 
 class CopyWish(BaseModel):
@@ -33,15 +42,20 @@ class CopyWish(BaseModel):
 
 
 class ImportWish(BaseModel):
-    """What a request says of a desktop or template made of an image."""
+    """What a request says of a desktop or template made of an image. What it leaves out is as the
+    image's own description has it, else as the profile has it, else the usual.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: Name
     kind: Literal["desktop", "template"] = "desktop"
-    firmware: Literal["bios", "uefi"] = "bios"
-    vcpus: Annotated[int, Field(ge=1, le=64)] = 2
-    memory_mib: Annotated[int, Field(ge=16, le=262144)] = 2048
+    os: Slug | Literal[""] | None = None
+    """A profile's id. Empty: none, whatever the description says."""
+    firmware: Literal["bios", "uefi"] | None = None
+    vcpus: Annotated[int, Field(ge=1, le=IMPORT_VCPUS_MAX)] | None = None
+    memory_mib: Annotated[int, Field(ge=MEMORY_MIB_MIN, le=IMPORT_MEMORY_MIB_MAX)] | None = None
+    disk_bus: Literal["virtio", "sata"] | None = None
 
 
 class ExportWish(BaseModel):
@@ -86,17 +100,42 @@ def add_copy(user: Person, source: Row, task_id: str, wish: CopyWish) -> str:
     return _add(user, row)
 
 
-def add_import(user: Person, medium: Row, task_id: str, wish: ImportWish) -> str:
-    """With the hardware that was asked for. Its id."""
+def add_import(user: Person, medium: Row, task_id: str, wish: ImportWish) -> Row:
+    """With the hardware that was asked for. The task's arguments: the id of what is made, and what
+    its disks are connected to.
+    """
+    described = described_by(tidy_media(medium)["observed"])
+    profile = _find_profile(wish, described)
+    spec, bus = _hardware(wish, described, profile)
     row = _row(user, wish.kind, wish.name, task_id)
-    row["spec"] = {
-        "vcpus": wish.vcpus,
-        "memory_mib": wish.memory_mib,
-        "firmware": wish.firmware,
-        "interfaces": [{"id": "default"}],
-    }
+    row["os"] = profile["name"] if profile else ""
+    row["spec"] = spec
     row["placement"] = {"pool": as_text(medium.get("pool")) or "default"}
-    return _add(user, row)
+    return {"into": _add(user, row), "bus": bus}
+
+
+def _find_profile(wish: ImportWish, described: Described) -> Row | None:
+    """One that was asked for must be there; one that would suit need not."""
+    if wish.os:
+        return installs.find_profile(wish.os, "args.os")
+    if wish.os is None and described.os:
+        return next((one for one in installs.list_profiles() if one["id"] == described.os), None)
+    return None
+
+
+def _hardware(wish: ImportWish, described: Described, profile: Row | None) -> tuple[Row, str]:
+    """(spec, bus). The spec names no disks: how many there are is found by the task."""
+    known = profile["spec"] if profile else USUAL
+    asked = {
+        key: getattr(wish, key) or getattr(described, key) or known[key]
+        for key in ("vcpus", "memory_mib", "firmware")
+    }
+    bus = wish.disk_bus or described.disk_bus
+    if profile is None:
+        return {**asked, "interfaces": [{"id": "default"}]}, bus or "virtio"
+    spec = installs.spec_of(profile, asked)
+    own = as_text(spec.pop("disks")[0].get("bus")) or ""
+    return spec, bus or BUSES.get(own, "virtio")
 
 
 def _row(user: Person, kind: str, name: str, task_id: str) -> Row:

@@ -123,8 +123,8 @@ def import_medium(user: Person, media_id: str, args: Mapping[str, Any]) -> Paylo
         raise Conflict("NoDiskImage", "Only a disk image can be made a desktop of.")
     wish = _read_wish(ImportWish, args)
     task_id = str(uuid.uuid4())
-    into = made_by_tasks.add_import(user, row, task_id, wish)
-    return _write(user, "media", row, task_id, TaskKind.IMPORT, {"into": into})
+    args = made_by_tasks.add_import(user, row, task_id, wish)
+    return _write(user, "media", row, task_id, TaskKind.IMPORT, args)
 
 
 def order_of_medium(

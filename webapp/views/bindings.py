@@ -129,6 +129,7 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     "rate": _rate,
     "duration": _duration,
     "ms": _milliseconds,
+    "sentences": lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
     "words": lambda value: ", ".join(map(str, value)) if isinstance(value, list) else "",
 }
 

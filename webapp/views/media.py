@@ -6,7 +6,7 @@ from flask import render_template, request, send_file
 from werkzeug.wrappers import Response
 
 from webapp.auth.guards import current_user, login_required
-from webapp.services import deliveries, media, sources, uploads
+from webapp.services import deliveries, installs, media, sources, uploads
 from webapp.views.pages import blueprint
 from webapp.views.people import sharing_choices
 
@@ -17,7 +17,13 @@ def show_media() -> str:
     media.require_adding(current_user)
     allowed = sources.read_allowed(current_user)["allow"] if current_user.is_admin else []
     listed = media.list_media(current_user)
-    return render_template("media.html", media=listed, sources=allowed, people=sharing_choices())
+    return render_template(
+        "media.html",
+        media=listed,
+        profiles=installs.list_profiles(),
+        sources=allowed,
+        people=sharing_choices(),
+    )
 
 
 @blueprint.get("/uploads/<media_id>")

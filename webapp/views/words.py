@@ -262,6 +262,7 @@ WORDS: dict[str, dict[str, str]] = {
         "state_now": "{name}: {state}",
         "removed": "{name} was deleted",
         "created": "{name} is being created",
+        "described": "Its description says: {hardware}. Change here what is to be otherwise.",
         "renamed": "Saved",
         "remove_alone": "and its disks will be gone for good. Nothing is built upon it.",
         "remove_tree": "and {count} built upon it will be gone for good, with all that is saved on "

@@ -289,6 +289,62 @@ def test_a_desktop_is_made_of_a_disk_image(site: Site) -> None:
     assert (row["name"], row["spec"]["memory_mib"]) == ("Ready-made", 512)
 
 
+def test_what_an_image_describes_is_shown_and_filled_in(site: Site) -> None:
+    image = media_rows.medium("Office box", MediaCondition.AVAILABLE, kind="disk")
+    described = {
+        "name": "Office",
+        "vcpus": 4,
+        "memory_mib": 6144,
+        "firmware": "uefi",
+        "os": "Microsoft Windows 10 (64-bit)",
+        "controller": "ide",
+        "disks": 2,
+        "notes": ["It describes 3 disks, and the archive has 2 to take over (.vmdk)."],
+    }
+    image["observed"] |= {"format": "ova", "hardware": described}
+    plain = media_rows.medium("Plain", MediaCondition.AVAILABLE, kind="disk")
+    site.insert("media", image, plain)
+    page = visit(site)
+    found = card(page, "Office box")
+    expect(found).to_contain_text("Machine Office")
+    expect(found).to_contain_text(
+        "4 processors, 6 GiB, UEFI, Microsoft Windows 10 (64-bit), 2 disks"
+    )
+    expect(found).to_contain_text("It describes 3 disks")
+
+    def open_import(name: str) -> None:
+        card(page, name).get_by_role("button", name=f"More for {name}").click()
+        page.get_by_role("menuitem", name="Make a desktop of it").click()
+
+    def expect_fields(os: str, *rest: str) -> None:
+        names = ("os", "vcpus", "memory", "firmware", "bus")
+        for field, value in zip(names, (os, *rest), strict=True):
+            expect(page.locator(f"#import-{field}")).to_have_value(value)
+
+    open_import("Office box")
+    expect_fields("windows-10", "4", "6", "uefi", "sata")
+    expect(page.get_by_role("dialog")).to_contain_text("Its description says: 4 processors, 6 GiB")
+    page.keyboard.press("Escape")
+    # What one image describes is not left for the next; there the chosen system fills the fields.
+    open_import("Plain")
+    expect_fields("", "2", "2", "bios", "virtio")
+    expect(page.get_by_role("dialog")).not_to_contain_text("Its description says")
+    page.locator("#import-os").select_option("windows-10")
+    expect_fields("windows-10", "2", "4", "uefi", "sata")
+    page.keyboard.press("Escape")
+    open_import("Office box")
+    expect_fields("windows-10", "4", "6", "uefi", "sata")
+    page.locator("#import-vcpus").fill("3")
+    page.get_by_role("button", name="Make it").click()
+    expect(page.get_by_text("Office box is being created")).to_be_visible()
+    (task,) = site.run(r.table("tasks").filter({"target": image["id"]}).coerce_to("array"))
+    assert task["args"]["bus"] == "sata"
+    (row,) = site.run(r.table("domains").coerce_to("array"))
+    spec = row["spec"]
+    assert (spec["vcpus"], spec["memory_mib"], spec["firmware"]) == (3, 6144, "uefi")
+    assert row["os"] == "Windows 10"
+
+
 def test_an_administrator_allows_a_network_inside(site: Site) -> None:
     page = visit(site)
     page.get_by_role("button", name="Allowed networks").click()

@@ -60,6 +60,7 @@ const FORMATS = {
     return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
   },
   ms: (value) => (typeof value === "number" ? `${Math.round(value)} ms` : ""),
+  sentences: (value) => (Array.isArray(value) ? value.join(" ") : ""),
   words: (value) => (Array.isArray(value) ? value.join(", ") : ""),
 };
 

@@ -6,6 +6,7 @@ import { announce } from "../announce.js";
 import { call } from "../api.js";
 import { fill, makeFromTemplate } from "../bind.js";
 import { FieldProblem, ask, onSubmit, readField } from "../dialog.js";
+import { followImport } from "../import-form.js";
 import { connectLive, showAnswer } from "../live.js";
 import { followFiles } from "../save-file.js";
 import { allowedOf, fillSharing, followSharing } from "../sharing.js";
@@ -240,25 +241,21 @@ onSubmit(edit, async (form) => {
 });
 
 const importing = document.getElementById("import");
+const hardware = followImport(importing.querySelector("form"));
 let imported = null;
 
 function openImport(payload) {
   imported = payload.id;
   const { elements } = importing.querySelector("form");
   elements.name.value = payload.name;
+  hardware.fill(payload);
   importing.showModal();
   elements.name.select();
 }
 
 onSubmit(importing, async (form) => {
-  const { elements } = form;
-  const args = {
-    name: readField(form, "name", true),
-    kind: elements.kind.value,
-    firmware: elements.firmware.value,
-    vcpus: Number(elements.vcpus.value),
-    memory_mib: Math.round(Number(elements.memory.value) * 1024),
-  };
+  const name = readField(form, "name", true);
+  const args = { name, kind: form.elements.kind.value, ...hardware.read() };
   await call("POST", `${pathOf(imported)}/tasks`, { kind: "import", args });
   toast("good", say("created", { name: args.name }));
 });
