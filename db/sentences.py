@@ -1,4 +1,4 @@
-"""What is wrong with a field, as a sentence for a person: pydantic's findings in our words.
+"""Sentences for a person: pydantic's findings about a field in our words, and how many there are.
 
 A pattern's sentence says what to write instead of quoting the pattern. Used for rows
 (db/rowcheck.py) and for requests (webapp/errors.py). Pure.
@@ -29,9 +29,13 @@ def explain(error: Mapping[str, Any]) -> str:
     return say(context)
 
 
+def counted(count: int | None, one: str, several: str) -> str:
+    """`1 disk is`, `3 disks are`."""
+    return f"{count} {one if count == 1 else several}"
+
+
 def _length(context: Mapping[str, Any], name: str, what: str) -> str:
-    count = context.get(name)
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+    return counted(context.get(name), what, f"{what}s")
 
 
 def _too_short(context: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from db.sentences import counted
 from db.states import Activity, Desired, Kind, Observed, Reason, Wish, is_handled, read_wish
 from engine.actions import (
     NEEDS_DISKS,
@@ -276,13 +277,14 @@ def _deleting(rule: Callable[[_Case], Action]) -> Callable[[_Case], Action]:
         if case.facts.children:
             return Fail(
                 Reason.IN_USE,
-                f"{case.facts.children} other domains are built upon this {_kind(case)}: "
-                "delete them first. Nothing was deleted.",
+                f"{counted(case.facts.children, 'other domain is', 'other domains are')} built "
+                f"upon this {_kind(case)}: delete that first. Nothing was deleted.",
             )
         if case.facts.leaving_children:
             return Wait(
                 Reason.IN_USE,
-                f"{case.facts.leaving_children} domains built upon it are being deleted first.",
+                f"{counted(case.facts.leaving_children, 'domain', 'domains')} built upon it must "
+                "go first.",
                 (f"children/{case.row.get('id')}",),
             )
         return rule(case)

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from db.media_states import MediaWish, is_media_handled, read_media_wish
+from db.sentences import counted
 from db.states import MediaDesired, MediaState, Reason
 
 
@@ -158,8 +159,9 @@ def _used(case: _Case) -> MediaActionToDo | None:
     if not users:
         return None
     names = ", ".join(repr(name) for name in users[:3]) + (" and others" if users[3:] else "")
-    what = f"{len(users)} desktops or templates use it: {names}."
-    return Fail(Reason.IN_USE, f"{what} Take it out of them first; nothing was deleted.")
+    use = counted(len(users), "desktop or template uses", "desktops or templates use")
+    what = f"{use} it: {names}."
+    return Fail(Reason.IN_USE, f"{what} Take it out there first; nothing was deleted.")
 
 
 RULES: dict[tuple[MediaDesired, MediaState], Callable[[_Case], MediaActionToDo]] = {

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from db.rowcheck import RowProblem, paths_of
+from db.sentences import counted
 from db.states import Reason
 from engine.storage.path_facts import PathFacts
 
@@ -62,7 +63,9 @@ def describe_pool(
     worst = worst or next((path for path in paths if path["state"] == DEGRADED), None)
     message = f"{worst['path']}: {worst['message']}" if worst else None
     if worst is None and removed:
-        message = f"{removed[0]['disks']} disks lie in {removed[0]['path']}, which is not listed."
+        first = str(removed[0]["path"])
+        disks_lie = counted(disks[first], "disk lies", "disks lie")
+        message = f"{disks_lie} in {first}, which is not listed."
     state = worst["state"] if worst else DEGRADED if removed else OK
     return {
         "state": state,

@@ -16,6 +16,7 @@ from db import observed as door
 from db import queries
 from db.logs import get_logger
 from db.rowcheck import is_uuid
+from db.sentences import counted
 from db.states import Reason
 from engine.disk_locks import Held
 from engine.errors import EngineError, HostLost, Terminal, Transient
@@ -119,8 +120,8 @@ class OrphanReconciler:
             name = users[0].get("name") or users[0]["id"]
             raise Terminal(
                 Reason.IN_USE,
-                f"{len(users)} desktops or templates have it in a drive, such as {name!r}. "
-                "Take it out of them first.",
+                f"{counted(len(users), 'desktop or template has', 'desktops or templates have')} "
+                f"it in a drive, such as {name!r}. Take it out there first.",
                 step="look",
             )
         files = {place.path(extension) for extension in EXTENSIONS}
@@ -159,8 +160,8 @@ class OrphanReconciler:
         if users:
             raise Terminal(
                 Reason.IN_USE,
-                f"{len(set(users))} other disk(s) are built upon it, such as {users[0]}. "
-                "Delete those first.",
+                f"{counted(len(set(users)), 'other disk is', 'other disks are')} built upon it, "
+                f"such as {users[0]}. Delete what is built upon it first.",
                 step="look",
             )
         self._require_closed({place.path}, place.domain_id)

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from db import observed as door
 from db import queries
+from db.sentences import counted
 from db.states import Observed, Reason
 from db.taskcheck import Args, Order
 from engine.disk_locks import Held
@@ -247,7 +248,8 @@ def require_stopped_below(job: Job, domain_id: str) -> None:
     if running:
         raise Waiting(
             Reason.NOT_STOPPED,
-            f"{len(running)} desktops built upon it are running: it begins once they are stopped.",
+            f"{counted(len(running), 'desktop built upon it is', 'desktops built upon it are')} "
+            "running: it begins once none does.",
             tuple(f"parent/{key}" for key in running),
         )
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from db.sentences import counted
 from db.states import Kind, Reason, TaskKind
 from db.taskcheck import ConvertArgs, MoveArgs, ResizeArgs, VerifyArgs
 from engine.errors import HostLost, Terminal, Transient
@@ -111,8 +112,8 @@ def require_childless(job: Job, reading: Reading) -> None:
     if children:
         raise Terminal(
             Reason.IN_USE,
-            f"{children} desktops are built upon it, and this would break them. "
-            "Nothing was changed.",
+            f"{counted(children, 'desktop is', 'desktops are')} built upon it, which this would "
+            "break. Nothing was changed.",
             step="children",
         )
 
@@ -337,11 +338,13 @@ def verify(job: Job) -> Result:
 
 
 def _verdict(broken: int, leaks: int, fixed: int) -> str:
-    repaired = f"{fixed} were repaired. " if fixed else ""
+    repaired = f"{counted(fixed, 'was', 'were')} repaired. " if fixed else ""
     if broken:
-        return f"{repaired}{broken} errors were found: the disk is damaged."
+        errors = counted(broken, "error was", "errors were")
+        return f"{repaired}{errors} found: the disk is damaged."
     if leaks:
-        return f"{repaired}No errors, but {leaks} clusters take space and hold nothing."
+        clusters = counted(leaks, "cluster takes space and holds", "clusters take space and hold")
+        return f"{repaired}No errors, but {clusters} nothing."
     return f"{repaired}No errors were found."
 
 

@@ -161,7 +161,7 @@ def test_a_disk_that_another_is_built_upon_stays(left: Left) -> None:
         check=True,
     )
     wish_gone(world, str(disk))
-    wait_refused(world, str(disk), f"1 other disk(s) are built upon it, such as {upon}")
+    wait_refused(world, str(disk), f"1 other disk is built upon it, such as {upon}")
     assert disk.exists()
     upon.unlink()
     wish_gone(world, str(disk))

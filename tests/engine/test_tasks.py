@@ -203,7 +203,7 @@ def test_a_template_is_rewritten_under_its_stopped_desktops(
     task = order(shared_world, "sparsify", template)
     waiting = wait_state(shared_world, task, "queued")
     assert waiting["reason"] == "NotStopped"
-    assert "1 desktops built upon it are running" in waiting["message"]
+    assert "1 desktop built upon it is running" in waiting["message"]
     assert base.stat().st_ino == file
     shared_world.wish(desktop, "stopped", force=True)
     wait_state(shared_world, task, "done")

@@ -154,7 +154,9 @@ def test_a_pools_paths_are_set_while_nothing_is_in_it(run: Run, rows: Rows) -> N
     assert set(paths) == {"bases", "templates", "groups", "media"}
     rows.put("disks", {"id": "a/b", "domain": "a", "pool": "default", "state": "made"})
     assert_done(run("pool", "paths", "default", "--root", "/srv/isard"))
-    assert_refused(run("pool", "paths", "default", "--root", "/elsewhere"), "1 disk(s)")
+    assert_refused(
+        run("pool", "paths", "default", "--root", "/elsewhere"), "1 disk is in other folders"
+    )
     assert_refused(run("pool", "paths", "none", "--root", "/srv"), "no pool 'none'")
     for bad in ("relative", "/a/../b", "/a;b", "/a\nb"):
         assert_refused(run("pool", "paths", "default", "--root", bad))

@@ -73,7 +73,7 @@ def test_a_network_with_cards_on_it_is_not_deleted(root: Api, rows: Rows) -> Non
     rows.put("domains", {"id": "odd", "spec": 5})
     refused = root("DELETE", "/networks/lab")
     assert (refused.status_code, refused.json["reason"]) == (409, "InUse")
-    assert "1 desktops" in refused.json["detail"]
+    assert "1 desktop or template has a card" in refused.json["detail"]
 
 
 def test_a_network_row_full_of_nonsense_is_still_shown(root: Api, rows: Rows) -> None:

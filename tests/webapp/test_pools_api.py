@@ -100,10 +100,10 @@ def test_what_is_used_is_neither_deleted_nor_taken_off(root: Api, rows: Rows) ->
     rows.put("disks", disk)
     refused = root("DELETE", "/pools/lab")
     assert (refused.status_code, refused.json["reason"]) == (409, "InUse")
-    assert "1 disks and 1 hypervisors" in refused.json["detail"]
+    assert "1 hypervisor and 1 disk." in refused.json["detail"]
     refused = root("PATCH", "/pools/lab", {"paths": {"groups": [{"path": "/elsewhere"}]}})
     assert (refused.status_code, refused.json["reason"]) == (409, "InUse")
-    assert f"1 disks lie in {path}" in refused.json["detail"]
+    assert f"1 disk lies in {path}" in refused.json["detail"]
     more = {"groups": [{"path": path, "weight": 0}, {"path": "/elsewhere"}]}
     assert root("PATCH", "/pools/lab", {"paths": more}).status_code == 200
     defaults.insert_missing(rows.database)

@@ -23,6 +23,7 @@ from db.media_states import (
     read_media_wish,
 )
 from db.rowcheck import check_media, is_uuid
+from db.sentences import counted
 from db.states import MediaDesired
 from webapp import media_payloads
 from webapp.auth.permissions import Person, can_add_media, can_change_media, can_see_media
@@ -178,12 +179,13 @@ def _refuse_while_used(user: Person, media_id: str) -> None:
     users = queries.list_media_users(database(), media_id)
     if not users:
         return
-    what = f"{len(users)} desktop(s) or template(s) have it in a drive"
+    have = counted(len(users), "desktop or template has", "desktops or templates have")
+    what = f"{have} it in a drive"
     if user.is_admin:
         what += ": " + ", ".join(
             sorted(as_text(one.get("name")) or str(one["id"]) for one in users)[:5]
         )
-    raise Conflict("InUse", f"{what}. Take it out of them first.")
+    raise Conflict("InUse", f"{what}. Take it out there first.")
 
 
 def _refusal(tidy: Row, action: MediaAction) -> Conflict:

@@ -15,6 +15,7 @@ from db import desired, queries
 from db.connection import r
 from db.errors import Conflict
 from db.rowcheck import check_interface
+from db.sentences import counted
 from webapp import pool_payloads
 from webapp.auth.permissions import Person, can_administer, is_shared
 from webapp.errors import Problem, not_found
@@ -68,8 +69,8 @@ def delete_network(user: Person, network_id: str) -> None:
     row = _find(user, network_id)
     count = database().run(r.table("domains").filter(_has_card_on(row["id"])).count())
     if count:
-        text = f"{count} desktops and templates have a card on it. Nothing was deleted."
-        raise Conflict("InUse", text)
+        users = counted(int(count), "desktop or template has", "desktops and templates have")
+        raise Conflict("InUse", f"{users} a card on it. Nothing was deleted.")
     desired.remove_plain(database(), TABLE, row["id"])
     audit.record(user.actor, "network.delete", f"network/{row['id']}")
 

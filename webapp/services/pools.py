@@ -15,6 +15,7 @@ from db.connection import r
 from db.defaults import EVERYBODY
 from db.errors import Conflict
 from db.rowcheck import check_pool, paths_of
+from db.sentences import counted
 from db.sharing import pool_allowed
 from webapp import pool_payloads
 from webapp.auth.permissions import Person, can_administer, is_shared
@@ -97,20 +98,22 @@ def delete_pool(user: Person, pool_id: str) -> None:
 def _users_of(pool_id: str) -> list[str]:
     counts = {
         # A script may have made either field anything.
-        "hypervisors": r.table("hypervisors").filter(
+        ("hypervisor", "hypervisors"): r.table("hypervisors").filter(
             lambda row: r.branch(
                 row["pools"].default(None).type_of().eq("ARRAY"),
                 row["pools"].contains(pool_id),
                 False,
             )
         ),
-        "desktops and templates": r.table("domains").filter(
+        ("desktop or template", "desktops and templates"): r.table("domains").filter(
             lambda row: queries.field(row, "placement", "pool").eq(pool_id)
         ),
-        "disks": r.table("disks").filter({"pool": pool_id}),
+        ("disk", "disks"): r.table("disks").filter({"pool": pool_id}),
     }
-    found = database().run(r.expr({name: query.count() for name, query in counts.items()}))
-    return [f"{int(count)} {name}" for name, count in found.items() if count]
+    found = database().run(r.expr([query.count() for query in counts.values()]))
+    return [
+        counted(int(count), *names) for names, count in zip(counts, found, strict=True) if count
+    ]
 
 
 def _refuse_removing(paths: set[str], pool_id: str) -> None:
@@ -121,8 +124,8 @@ def _refuse_removing(paths: set[str], pool_id: str) -> None:
         if disks.get(path):
             raise Conflict(
                 "InUse",
-                f"{disks[path]} disks lie in {path}: move or delete them first. To make nothing "
-                "new there, set its weight to 0.",
+                f"{counted(disks[path], 'disk lies', 'disks lie')} in {path}: move or delete what "
+                "is there first. To make nothing new there, set its weight to 0.",
             )
 
 

@@ -16,6 +16,7 @@ from db.connection import Database, r
 from db.defaults import EVERYBODY
 from db.errors import Conflict, IsardError, NotFound
 from db.rowcheck import PATH, check_domain, check_hypervisor
+from db.sentences import counted
 from db.states import Desired, Kind
 from webapp.services.hypervisors import new_row
 from webapp.tidy import as_mapping
@@ -86,7 +87,8 @@ def ensure_pool_paths(database: Database, pool_id: str, root: str) -> None:
     if in_use:
         raise Conflict(
             "InUse",
-            f"{in_use} disk(s) of the pool {pool_id!r} are in other folders: move them first.",
+            f"{counted(in_use, 'disk is', 'disks are')} in other folders of the pool {pool_id!r}: "
+            "move what is there first.",
         )
     change = {"paths": r.literal(paths)}
     database.run(r.table("hypervisors_pools").get(pool_id).update(change, durability="hard"))

@@ -13,6 +13,7 @@ from typing import Any
 
 from db import desired, queries
 from db.errors import Conflict
+from db.sentences import counted
 from db.states import Desired, condition_of
 from webapp import payloads
 from webapp.auth.permissions import Person, can_edit_template, can_see_desktop
@@ -45,7 +46,8 @@ def delete_tree(user: Person, template_id: str, version: str) -> Payload:
         raise Problem(
             403,
             "NotYours",
-            f"{shown['others']} of these are other people's: only an administrator deletes them.",
+            f"{counted(shown['others'], 'of these is', 'of these are')} other people's: only an "
+            "administrator deletes that.",
         )
     rows = list(_walk(root, children))
     for row in reversed(rows):

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from db import desired, queries
 from db.errors import Conflict
 from db.rowcheck import SpecModel, is_uuid
+from db.sentences import counted
 from db.states import Action, Condition, Desired, Kind, condition_of, read_wish
 from webapp import payloads
 from webapp.auth.permissions import (
@@ -106,8 +107,8 @@ def delete(user: Person, template_id: str) -> Payload:
     if number and condition_of(tidy_domain(row)) is not Condition.DELETING:
         raise Conflict(
             "HasChildren",
-            f"{number} are built upon this template. Look at its tree, and delete that "
-            "if they may all go.",
+            f"{counted(number, 'is', 'are')} built upon this template. Look at its tree, and "
+            "delete that if all of it may go.",
         )
     after = desired.wish_domain(database(), row["id"], Desired.DELETED, user.actor)
     audit.record(user.actor, "template.delete", f"domain/{row['id']}")

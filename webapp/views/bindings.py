@@ -122,6 +122,13 @@ def _milliseconds(value: Any) -> str:
     return f"{round(value)} ms" if isinstance(value, int | float) else ""
 
 
+def _counted(what: str, count: Any) -> str:
+    if not isinstance(count, int | float) or isinstance(count, bool):
+        return ""
+    text = WORDS["one" if count == 1 else "some"][what]
+    return text.replace("{count}", as_text(count))
+
+
 FORMATS: dict[str, Callable[[Any], str]] = {
     "text": as_text,
     "memory": _gib_of_mib,
@@ -151,6 +158,11 @@ class Bindings:
         key = as_text(read_path(self.payload, path))
         text = WORDS[table].get(key, "")
         return _element(tag, {"data-word": f"{table} {path}", **attributes}, text)
+
+    def counted(self, what: str, path: str, tag: str = "span", **attributes: str) -> Markup:
+        """A number with what is counted, by the tables `one` and `some` of words.py."""
+        text = _counted(what, read_path(self.payload, path))
+        return _element(tag, {"data-counted": f"{what} {path}", **attributes}, text)
 
     def time(self, path: str) -> Markup:
         """A moment. UTC until the script turns it into the reader's own time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from db.sentences import counted
 from engine.hypervisor.checks.visit import VIRTUALIZATION, Check, Finding, Visit, failed, passed
 
 MEMORY_MIN_MIB = 512
@@ -31,7 +32,7 @@ def check_acceleration(visit: Visit) -> Finding:
 def check_processor(visit: Visit) -> Finding:
     """Desktops that move between hosts need like ones; the engine names the model, people judge."""
     cpus = visit.info["cpus"]
-    count = "1 CPU" if cpus == 1 else f"{cpus} CPUs"
+    count = counted(cpus, "CPU", "CPUs")
     return passed(f"{count}: {visit.profile.cpu_model or 'a processor without a name'}.")
 
 

@@ -69,6 +69,14 @@ def test_formats_and_words() -> None:
     assert b.word("reason", "observed.failure.reason", "p").endswith("></p>")
 
 
+def test_what_is_counted_is_said_of_one_and_of_several() -> None:
+    b = Bindings({"rest": 0, "disks": 1, "hosts": ["h1", "h2"]})
+    assert b.counted("disk", "disks") == '<span data-counted="disk disks">1 disk</span>'
+    assert ">2 hypervisors<" in b.counted("hypervisor", "hosts.length")
+    assert ">0 disks<" in b.counted("disk", "rest")
+    assert "></span>" in b.counted("disk", "nowhere")
+
+
 def test_what_is_not_so_is_hidden() -> None:
     b = Bindings(PAYLOAD)
     assert b.show("actions has start") == 'data-show="actions has start"'

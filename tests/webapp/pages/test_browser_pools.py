@@ -33,7 +33,7 @@ def test_the_list_shows_each_pool_live(site: Site) -> None:
     expect(card).to_contain_text("2 waiting")
     expect(card.get_by_role("progressbar", name="Space used in /isard/groups")).to_be_visible()
     site.insert("hypervisors", rows.hypervisor("hyper-1") | {"pools": ["lab"]})
-    expect(card).to_contain_text("1 of 1 hypervisors online")
+    expect(card).to_contain_text("1 of 1 hypervisor online")
     healthy = rows.pool("lab")["observed"] | {"state": "ok", "message": None}
     site.run(r.table("hypervisors_pools").get("lab").update({"observed": r.literal(healthy)}))
     expect(card).to_contain_text("Healthy")
@@ -51,6 +51,16 @@ def test_the_page_says_of_each_path_who_sees_it_and_what_to_do(site: Site) -> No
     expect(bad.locator(".seen-by")).to_have_count(2)
     expect(page.locator(".store", has_text="/mnt/nvme/groups")).to_contain_text("Not looked at yet")
     expect(page.get_by_text("3 disks lie in")).to_be_visible()
+    good = page.locator(".store", has_text="/isard/groups")
+    expect(good).to_contain_text("41 disks")
+    expect(page.get_by_text("2 wait for room")).to_be_visible()
+    seen = rows.pool("lab")["observed"]
+    paths = [{**one, "disks": 1} for one in seen["paths"]]
+    fewer = {**seen, "paths": paths, "removed": [{"path": "/old/groups", "disks": 1}], "waiting": 1}
+    site.run(r.table("hypervisors_pools").get("lab").update({"observed": r.literal(fewer)}))
+    expect(good).to_contain_text("1 disk weight")
+    expect(page.get_by_text("1 disk lies in")).to_be_visible()
+    expect(page.get_by_text("1 waits for room")).to_be_visible()
     expect(page.get_by_role("row", name="hyper-1")).to_contain_text("12")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from db.media_states import MediaCondition
 from db.states import (
     Activity,
@@ -17,6 +20,10 @@ from db.windows import DOMAIN_METRICS, HYPERVISOR_METRICS
 from webapp import payloads
 from webapp.auth.permissions import ROLES
 from webapp.views.words import ROLE_NAMES, WORDS
+
+TEMPLATES = Path(__file__).parents[3] / "webapp/templates"
+NUMBER_AND_NOUN = re.compile(r"\.text\([^{}]*\) \}\} [a-z]*s\b", re.IGNORECASE)
+"""It would say "1 disks"."""
 
 NO_TROUBLE = {Reason.GUEST_SHUTDOWN, Reason.POWERED_OFF, Reason.CALLED_OFF}
 """Reasons with nothing to do about them."""
@@ -42,3 +49,11 @@ def test_pages_and_api_say_the_same_of_a_condition() -> None:
     assert WORDS["condition"] == {
         condition.value: label for condition, label in payloads.CONDITION_LABELS.items()
     }
+
+
+def test_no_page_counts_in_words_for_several_alone() -> None:
+    assert set(WORDS["one"]) == set(WORDS["some"])
+    assert not any("{" in text for text in WORDS["one"].values())
+    for page in sorted(TEMPLATES.rglob("*.html")):
+        found = NUMBER_AND_NOUN.findall(page.read_text())
+        assert not found, f"{page.name}: {found}: use counted"

@@ -1,7 +1,7 @@
 // Fills the elements that say where their content comes from. The same rules as
 // webapp/views/bindings.py, which filled them first on the server: see there for the grammar.
 
-import { words } from "./words.js";
+import { sayCount, words } from "./words.js";
 
 const HOLE = /\{([^}]+)\}/g;
 
@@ -97,11 +97,16 @@ export function sayTime(text) {
 }
 
 function fillElement(element, payload) {
-  const { text, format, word, show, set, time } = element.dataset;
+  const { text, format, word, counted, show, set, time } = element.dataset;
   if (text !== undefined) setText(element, FORMATS[format ?? "text"](readPath(payload, text)));
   if (word !== undefined) {
     const [table, ...path] = word.split(" ");
     setText(element, words(table, asText(readPath(payload, path.join(" ")))));
+  }
+  if (counted !== undefined) {
+    const [what, ...path] = counted.split(" ");
+    const count = readPath(payload, path.join(" "));
+    setText(element, typeof count === "number" ? sayCount(what, count) : "");
   }
   if (show !== undefined) element.hidden = !holds(payload, show);
   if (set !== undefined) {

@@ -6,6 +6,11 @@ export function words(table, key) {
   return tables[table]?.[key] ?? "";
 }
 
+// A number with what is counted, as it is said of one and of several.
+export function sayCount(what, count) {
+  return words(count === 1 ? "one" : "some", what).replace("{count}", count);
+}
+
 export function say(key, values = {}) {
   return words("says", key).replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
 }

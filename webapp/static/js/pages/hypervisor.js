@@ -18,7 +18,7 @@ import {
 import { connectLive, showAnswer } from "../live.js";
 import { desktopsByHost } from "../running.js";
 import { toast, toastProblem } from "../toast.js";
-import { say, words } from "../words.js";
+import { say, sayCount, words } from "../words.js";
 
 const page = document.getElementById("hypervisor-page");
 const dialog = document.getElementById("hypervisor");
@@ -100,7 +100,7 @@ async function stopThem(button, which) {
   try {
     const count = (await countStopping(hypervisor))[which];
     if (count === 0) toast("info", say(`stop_none_${which}`));
-    else if (await ask(`confirm-stop-${which}`, say(count === 1 ? "one_desktop" : "some_desktops", { count }))) {
+    else if (await ask(`confirm-stop-${which}`, sayCount("desktop", count))) {
       const { stopped, kept } = await stopDesktops(hypervisor, which);
       toast("good", say("stop_asked", { stopped, kept }));
     }

@@ -9,7 +9,7 @@ import { FieldProblem, onSubmit, readField } from "../dialog.js";
 import { connectLive, showAnswer } from "../live.js";
 import { allowedOf, fillSharing, followSharing } from "../sharing.js";
 import { toast, toastProblem } from "../toast.js";
-import { say, words } from "../words.js";
+import { say, sayCount, words } from "../words.js";
 
 const TREE_AFTER_MS = 400;
 const TREE_EVERY_MS = 15000; // other people's desktops are not told to everybody
@@ -130,7 +130,7 @@ onSubmit(bulk, async (form) => {
     origin: { template: template.id },
     [way]: value,
   });
-  toast("good", say("made_many", { count: made.items.length }));
+  toast("good", sayCount("made", made.items.length));
 });
 
 // Sharing
