@@ -31,6 +31,7 @@ Payload = dict[str, Any]
 
 UNDER_WAY = ("writing", "checking")
 ENDED = ("verified", "unverified", "failed", "missing")
+STATES = ("waiting", *UNDER_WAY, *ENDED, "deleting")
 KINDS = ("scheduled", "hand", "found")
 
 

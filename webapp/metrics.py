@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -19,10 +20,11 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
-from db import queries
+from db import backup_rows, queries
 from db.connection import Database, r
 from db.errors import DatabaseUnavailable
 from db.states import Condition, HypervisorState, Kind, MediaState, TaskState, condition_of
+from webapp import backup_payloads
 from webapp.services.health import LeaseWatch
 from webapp.tidy import as_mapping, as_number, as_text, tidy_domain
 
@@ -109,6 +111,7 @@ class Installation(Collector):
             self._states("media", "Media by state", MediaState),
             self._states("tasks", "Orders by state", TaskState),
             _gauge("isard_orphans", "Domains and files without a row", self._count("orphans")),
+            *_backups(backup_rows.list_backups(self._database)),
         ]
 
     def _states(self, table: str, help: str, states: type[StrEnum]) -> Metric:
@@ -172,6 +175,38 @@ def _engine(ticks: Mapping[str, Any]) -> Iterator[Metric]:
         ("oldest_s", "isard_engine_lane_oldest_seconds", "How long the oldest job waits"),
     ):
         yield _by_label(name, help, "lane", lanes, key)
+
+
+def _backups(rows: list[dict[str, Any]]) -> Iterator[Metric]:
+    """As the page Backups shows them. A file that somebody laid into the folder may be restored
+    from; whether making them goes well it does not tell.
+    """
+    shown = sorted(map(backup_payloads.backup, rows), key=backup_payloads.newest_first)
+    counted = Counter(item["state"] for item in shown)
+    states = GaugeMetricFamily("isard_backups", "Backups by state", labels=["state"])
+    for state in backup_payloads.STATES:
+        states.add_metric([state], counted[state])
+    yield states
+    there = [item["size"] or 0 for item in shown if item["state"] != "missing"]
+    yield _gauge("isard_backups_bytes", "Size of the backups' files", sum(there))
+    verified = [_made_s(item) for item in shown if item["state"] == "verified"]
+    yield _gauge(
+        "isard_backup_last_verified_timestamp_seconds",
+        "When the newest verified backup was made, in unix time; 0 where there is none",
+        max(verified, default=0.0),
+    )
+    ours = [item for item in shown if item["kind"] != "found" and item["created_at"]]
+    last = next((item for item in ours if not item["is_open"]), None)
+    yield _gauge(
+        "isard_backup_last_failed",
+        "Whether the last backup that ended is not a verified one",
+        int(last is not None and last["state"] != "verified"),
+    )
+
+
+def _made_s(item: Mapping[str, Any]) -> float:
+    moment = item["made_at"] or item["created_at"]
+    return datetime.fromisoformat(moment).timestamp() if moment else 0.0
 
 
 def _by_label(name: str, help: str, label: str, rows: Mapping[str, Any], key: str) -> Metric:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
-from db.connection import Database
+from db.connection import Database, r
 from db.errors import SettingsError
 from db.states import Condition
 from tests.webapp.conftest import Api, Rows
 from webapp import create_app
 from webapp.settings import WebSettings
+
+NOON = datetime(2031, 1, 10, 12, tzinfo=UTC)
 
 
 def scrape(client: FlaskClient, **headers: str) -> dict[tuple[str, ...], float]:
@@ -68,6 +71,67 @@ def test_a_scrape_tells_of_engine_hosts_and_desktops(root: Api, rows: Rows) -> N
     assert found["isard_orphans",] == 1
     assert found["isard_request_seconds_count", "GET", "/api/v1/me", "200"] == 1
     assert ("isard_feed_lag_seconds_count",) in found
+
+
+def backup(backup_id: str, age_h: float, state: str, **observed: Any) -> dict[str, Any]:
+    """One that ended so."""
+    wish = {"state": "available", "at": NOON - timedelta(hours=age_h)}
+    return {
+        "id": backup_id,
+        "kind": "scheduled",
+        "created_at": NOON - timedelta(hours=age_h),
+        "desired": wish,
+        "observed": {"state": state, "for": wish, **observed},
+    }
+
+
+def backup_numbers(root: Api) -> dict[tuple[str, ...], float]:
+    found = scrape(root.client, **with_token(root))
+    return {key: value for key, value in found.items() if key[0].startswith("isard_backup")}
+
+
+def test_without_backups_there_is_no_verified_one_and_none_has_failed(root: Api) -> None:
+    found = backup_numbers(root)
+    assert sum(found.values()) == 0
+    assert found["isard_backup_last_verified_timestamp_seconds",] == 0
+    assert found["isard_backup_last_failed",] == 0
+
+
+def test_a_scrape_tells_of_the_last_good_backup_and_whether_one_failed_since(
+    root: Api, rows: Rows
+) -> None:
+    rows.put("backups", backup("older", 60, "verified", size=1000))
+    made_at = (NOON - timedelta(hours=31)).isoformat()
+    rows.put("backups", backup("good", 30, "verified", size=200, made_at=made_at))
+    rows.put("backups", backup("gone", 20, "missing", size=70_000))
+    rows.put("backups", backup("bad", 10, "unverified", size=30))
+    ordered = backup("ordered", 1, "checking", size=4)
+    ordered["desired"] = {"state": "available", "at": NOON}
+    rows.put("backups", ordered)
+    rows.put("backups", backup("laid", 2, "verified", made_at="of old") | {"kind": "found"})
+    rows.put("backups", {"id": "nonsense", "kind": 7, "observed": 3})
+    found = backup_numbers(root)
+    counted = {key[1]: value for key, value in found.items() if key[0] == "isard_backups"}
+    assert counted == {
+        **dict.fromkeys(("waiting", "writing", "deleting"), 0),
+        **dict.fromkeys(("checking", "unverified", "missing", "failed"), 1),
+        "verified": 3,
+    }
+    assert found["isard_backups_bytes",] == 1234
+    laid_at = NOON - timedelta(hours=2)
+    assert found["isard_backup_last_verified_timestamp_seconds",] == laid_at.timestamp()
+    assert found["isard_backup_last_failed",] == 1
+    rows.database.run(r.table("backups").get("laid").delete())
+    rows.put("backups", backup("retried", 5, "verified", size=30))
+    rows.put("backups", backup("torn", 3, "unverified") | {"kind": "found"})
+    found = backup_numbers(root)
+    at = NOON - timedelta(hours=5)
+    assert found["isard_backup_last_verified_timestamp_seconds",] == at.timestamp()
+    assert found["isard_backup_last_failed",] == 0
+    rows.database.run(r.table("backups").get("retried").delete())
+    found = backup_numbers(root)
+    at = NOON - timedelta(hours=31)
+    assert found["isard_backup_last_verified_timestamp_seconds",] == at.timestamp()
 
 
 def test_methods_that_somebody_invents_are_one_series(root: Api) -> None:
