@@ -31,6 +31,9 @@ from webapp.tidy import as_iso, as_list, as_mapping, as_mappings, as_number, as_
 Payload = dict[str, Any]
 
 SHARING = {"roles": "role", "categories": "category", "groups": "group", "users": "user"}
+"""Each list of `allowed`, named as the table is, and the word for one of it."""
+NAMED = 3
+"""So many of one kind are told by their names; of more, how many they are."""
 TONES = {"ok": "ok", "degraded": "warn", "failed": "bad"}
 FULL_PERCENT, NEARLY_FULL_PERCENT = 95, 85
 
@@ -91,8 +94,14 @@ def _sharing(given: object) -> Payload:
         "shared": "everybody" if everybody else "some" if lists else "nobody",
         "shared_with": []
         if everybody
-        else [f"{SHARING[key]} {one}" for key in SHARING for one in allowed[key] or []],
+        else [text for key in SHARING for text in _told(key, allowed[key] or [])],
     }
+
+
+def _told(kind: str, ids: list[str]) -> list[str]:
+    if len(ids) > NAMED:
+        return [f"{len(ids)} {kind}"]
+    return [f"{SHARING[kind]} {one}" for one in ids]
 
 
 def _ids(value: object) -> list[str] | Literal[False]:

@@ -31,6 +31,7 @@ def test_a_network_is_added_edited_and_deleted(root: Api, rows: Rows) -> None:
     assert (made.json["shared"], made.json["shared_with"]) == ("nobody", [])
     again = root("POST", "/networks", {"id": "lab"})
     assert (again.status_code, again.json["reason"]) == (409, "Exists")
+    rows.put("groups", {"id": "class-1A", "category": "default"})
     allowed = {"groups": ["class-1A"], "users": ["ana", "ben"]}
     changed = root("PATCH", "/networks/lab", {"allowed": allowed, "addresses": "any"})
     assert changed.status_code == 200, changed.json
@@ -38,6 +39,8 @@ def test_a_network_is_added_edited_and_deleted(root: Api, rows: Rows) -> None:
     row = rows.get("lab", "interfaces")
     assert row["allowed"] == {**NOBODY, **allowed}
     assert (row["name"], row["kind"]) == ("Laboratory", "isolated")
+    rows.put("interfaces", {**row, "allowed": {"users": ["a", "b", "c", "d"], "roles": ["user"]}})
+    assert root("GET", "/networks/lab").json["shared_with"] == ["role user", "4 users"]
     shared = root("PATCH", "/networks/lab", {"allowed": EVERYBODY}).json
     assert (shared["shared"], shared["shared_with"]) == ("everybody", [])
     assert root("DELETE", "/networks/lab").status_code == 204

@@ -48,6 +48,7 @@ def test_an_administrator_edits_with_whom_it_is_shared(root: Api, rows: Rows) ->
         "everybody",
         [],
     )
+    rows.put("groups", {"id": "class-1A", "category": "default"})
     changed = root("PATCH", "/pools/lab", {"allowed": {"groups": ["class-1A"]}})
     assert changed.status_code == 200, changed.json
     assert (changed.json["shared"], changed.json["shared_with"]) == ("some", ["group class-1A"])

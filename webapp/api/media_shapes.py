@@ -10,19 +10,9 @@ from db.media_states import MediaAction, MediaCondition
 from db.rowcheck import SHA256, Description, Name, Slug
 from db.urls import URL_MAX
 from webapp.api.answers import Answer, Failure, RowProblem, Spec, Task, Wish
-from webapp.api.requests import Body
+from webapp.api.requests import Allowed, Body
 
 FileName = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f<>/\\]*$")]
-Ids = list[Slug] | Literal[False]
-
-
-class Allowed(Body):
-    """Each: false for nobody, an empty list for everybody, or a list of ids."""
-
-    roles: Ids = False
-    categories: Ids = False
-    groups: Ids = False
-    users: Ids = False
 
 
 class NewMediumSource(Body):

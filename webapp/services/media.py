@@ -29,7 +29,7 @@ from webapp import media_payloads
 from webapp.auth.permissions import Person, can_add_media, can_change_media, can_see_media
 from webapp.errors import Problem, not_found
 from webapp.extensions import database
-from webapp.services import audit, pools, uploads
+from webapp.services import audit, pools, sharing, uploads
 from webapp.tidy import as_text, tidy_media
 
 Payload = dict[str, Any]
@@ -120,6 +120,7 @@ def add_medium(user: Person, fields: dict[str, Any]) -> Payload:
     if queries.get_row(database(), "hypervisors_pools", row["pool"]) is None:
         raise Problem(422, "NoSuchPool", f"There is no pool {row['pool']!r}.", field="pool")
     pools.refuse_unshared(user, row["pool"], "pool")
+    sharing.require_known(row)
     made = desired.create_media(database(), row, state, user.actor)
     audit.record(user.actor, "media.add", f"media/{media_id}", upload=by_upload)
     return media_payloads.medium(made, user)
@@ -154,6 +155,7 @@ def edit(user: Person, media_id: str, changes: dict[str, Any]) -> Payload:
     if set(changes) - EDITABLE:
         raise ValueError(f"not editable: {sorted(set(changes) - EDITABLE)}")
     row = find_own(user, media_id)
+    sharing.require_known(changes, row)
     after = desired.edit_media(database(), row["id"], changes) if changes else row
     audit.record(user.actor, "media.edit", f"media/{row['id']}", fields=sorted(changes))
     return media_payloads.medium(after, user)

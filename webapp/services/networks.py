@@ -20,7 +20,7 @@ from webapp import pool_payloads
 from webapp.auth.permissions import Person, can_administer, is_shared
 from webapp.errors import Problem, not_found
 from webapp.extensions import database
-from webapp.services import audit
+from webapp.services import audit, sharing
 
 Payload = dict[str, Any]
 Row = dict[str, Any]
@@ -52,6 +52,7 @@ def add_network(user: Person, fields: dict[str, Any]) -> Payload:
     _require_admin(user)
     row = {**fields, "name": fields.get("name") or fields["id"]}
     _judge(row)
+    sharing.require_known(row)
     made = desired.create_plain(database(), TABLE, row)
     audit.record(user.actor, "network.add", f"network/{row['id']}")
     return pool_payloads.network(made)
@@ -60,6 +61,7 @@ def add_network(user: Person, fields: dict[str, Any]) -> Payload:
 def edit_network(user: Person, network_id: str, changes: dict[str, Any]) -> Payload:
     row = _find(user, network_id)
     _judge({**row, **changes})
+    sharing.require_known(changes, row)
     after = desired.edit_plain(database(), TABLE, row["id"], changes) if changes else row
     audit.record(user.actor, "network.edit", f"network/{row['id']}", fields=sorted(changes))
     return pool_payloads.network(after)

@@ -21,7 +21,7 @@ from webapp import pool_payloads
 from webapp.auth.permissions import Person, can_administer, is_shared
 from webapp.errors import Problem, not_found
 from webapp.extensions import database
-from webapp.services import audit
+from webapp.services import audit, sharing
 
 Payload = dict[str, Any]
 Row = dict[str, Any]
@@ -67,6 +67,7 @@ def add_pool(user: Person, fields: dict[str, Any]) -> Payload:
     name, allowed = fields.get("name") or fields["id"], fields.get("allowed") or EVERYBODY
     row = {**fields, "name": name, "allowed": allowed}
     _judge(row)
+    sharing.require_known(row)
     made = desired.create_plain(database(), TABLE, row)
     audit.record(user.actor, "pool.add", f"pool/{row['id']}")
     return pool_payloads.pool(made)
@@ -76,6 +77,7 @@ def edit_pool(user: Person, pool_id: str, changes: dict[str, Any]) -> Payload:
     """`paths` replaces them all."""
     row = _find(user, pool_id)
     _judge({**row, **changes})
+    sharing.require_known(changes, row)
     if "paths" in changes:
         kept = {entry["path"] for entry in paths_of(changes)}
         _refuse_removing({entry["path"] for entry in paths_of(row)} - kept, row["id"])

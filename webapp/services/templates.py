@@ -27,7 +27,7 @@ from webapp.auth.permissions import (
 )
 from webapp.errors import Problem, invalid, not_found
 from webapp.extensions import database
-from webapp.services import audit, desktops, pools
+from webapp.services import audit, desktops, pools, sharing
 from webapp.tidy import as_list, as_mapping, as_text, tidy_domain
 
 Payload = dict[str, Any]
@@ -65,6 +65,7 @@ def make_template(user: Person, fields: dict[str, Any]) -> Payload:
     desktop = _find_desktop(user, fields["origin"]["desktop"])
     pool = as_mapping(desktop.get("placement")).get("pool") or "default"
     pools.refuse_unshared(user, pool, "origin.desktop")
+    sharing.require_known(fields)
     row = {
         "id": str(uuid.uuid4()),
         "kind": fields["kind"],
@@ -93,6 +94,7 @@ def change(user: Person, template_id: str, changes: dict[str, Any]) -> Payload:
         return _retry(user, row)
     if condition_of(tidy_domain(row)) is Condition.DELETING:
         desktops.require_action(user, row, Action.EDIT)
+    sharing.require_known(changes, row)
     if "spec" in changes:
         changes = {**changes, "spec": _judge_spec(row, changes["spec"])}
     after = desired.edit_domain(database(), row["id"], changes)

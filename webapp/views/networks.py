@@ -7,9 +7,11 @@ from flask import render_template
 from webapp.auth.guards import admin_required, current_user
 from webapp.services import networks
 from webapp.views.pages import blueprint
+from webapp.views.people import sharing_choices
 
 
 @blueprint.get("/admin/networks", endpoint="networks")
 @admin_required
 def show_networks() -> str:
-    return render_template("networks.html", networks=networks.list_networks(current_user))
+    listed = networks.list_networks(current_user)
+    return render_template("networks.html", networks=listed, people=sharing_choices())

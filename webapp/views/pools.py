@@ -10,6 +10,7 @@ from db.rowcheck import BALANCERS, USES
 from webapp.auth.guards import admin_required, current_user
 from webapp.services import hypervisors, pools
 from webapp.views.pages import blueprint
+from webapp.views.people import sharing_choices
 
 
 @blueprint.get("/admin/pools", endpoint="pools")
@@ -17,7 +18,8 @@ from webapp.views.pages import blueprint
 def show_pools() -> str:
     hosts = hypervisors.list_hypervisors(current_user)
     items = [with_hosts(item, hosts) for item in pools.list_pools(current_user)]
-    return render_template("pools.html", pools=items, balancers=BALANCERS)
+    people = sharing_choices()
+    return render_template("pools.html", pools=items, balancers=BALANCERS, people=people)
 
 
 @blueprint.get("/admin/pools/<pool_id>", endpoint="pool")
@@ -30,6 +32,7 @@ def show_pool(pool_id: str) -> str:
         pool=with_hosts(found, hosts),
         balancers=BALANCERS,
         uses=USES,
+        people=sharing_choices(),
         active="pages.pools",
     )
 

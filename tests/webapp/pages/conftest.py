@@ -205,7 +205,7 @@ def site(served: Site) -> Iterator[Site]:
     for table in TABLES:
         served.run(r.table(table).delete())
     served.run(r.table("config").get("updates").delete())
-    for table in ("hypervisors_pools", "interfaces"):
+    for table in ("hypervisors_pools", "interfaces", "groups"):
         served.run(r.table(table).filter(r.row["id"].ne("default")).delete())
     if not served.process.is_running():
         served.start()

@@ -42,15 +42,15 @@ def test_a_medium_is_shared_with_some_and_with_nobody_again(site: Site) -> None:
     dialog.get_by_role("radio", name="Some").check()
     dialog.locator('[data-share="groups"]').get_by_label("Default").check()
     dialog.locator('[data-share="roles"]').get_by_label("Manager").check()
-    dialog.get_by_label("Users").fill("ana, ben")
+    dialog.get_by_label("Users").fill("ana, root")
     dialog.get_by_role("button", name="Save").click()
-    some = {**NOBODY, "groups": ["default"], "roles": ["manager"], "users": ["ana", "ben"]}
+    some = {**NOBODY, "groups": ["default"], "roles": ["manager"], "users": ["ana", "root"]}
     wait_until(lambda: allowed_of(site, media_id) == some, 20, "it is shared with some")
     expect(card(page, "Debian")).to_contain_text("shared")
     dialog = open_edit(page)
     expect(dialog.get_by_role("radio", name="Some")).to_be_checked()
     expect(dialog.locator('[data-share="roles"]').get_by_label("Manager")).to_be_checked()
-    expect(dialog.get_by_label("Users")).to_have_value("ana, ben")
+    expect(dialog.get_by_label("Users")).to_have_value("ana, root")
     dialog.get_by_role("radio", name="Only me").check()
     dialog.get_by_role("button", name="Save").click()
     wait_until(lambda: allowed_of(site, media_id) == NOBODY, 20, "it is shared with nobody")

@@ -97,19 +97,37 @@ def test_it_is_edited_and_shared(site: Site, page: Page) -> None:
 
     page.get_by_label("Some", exact=True).check()
     page.locator('#share [data-share="groups"]').get_by_label("Default").check()
-    page.get_by_label("Users").fill("root, ben")
+    page.get_by_label("Users").fill("root, bne")
+    page.locator("#share").get_by_role("button", name="Save").click()
+    expect(page.locator("#share-users-error")).to_have_text("There is no user 'bne'.")
+    page.get_by_label("Users").fill("root, ana")
     page.locator("#share").get_by_role("button", name="Save").click()
     expected = {
         "roles": False,
         "categories": False,
         "groups": ["default"],
-        "users": ["root", "ben"],
+        "users": ["root", "ana"],
     }
     wait_until(lambda: row_of(site, template["id"])["allowed"] == expected, 20, "it is shared")
     page.get_by_label("Only me").check()
     page.locator("#share").get_by_role("button", name="Save").click()
     nobody = dict.fromkeys(expected, False)
     wait_until(lambda: row_of(site, template["id"])["allowed"] == nobody, 20, "and not any more")
+
+
+def test_what_a_script_shares_is_shown_unless_somebody_is_choosing(site: Site, page: Page) -> None:
+    template = put_template(site, "Office")
+    visit(site, page, f"/templates/{template['id']}")
+    share = page.locator("#share")
+    expect(share.get_by_label("Only me")).to_be_checked()
+    allow = r.table("domains").get(template["id"])
+    site.run(allow.update({"allowed": {"users": ["ana"]}}))
+    expect(share.get_by_label("Users")).to_have_value("ana")
+    share.get_by_label("Users").fill("ana, ro")
+    site.run(allow.update({"name": "Office 3", "allowed": {"roles": []}}))
+    expect(page.get_by_role("heading", name="Office 3")).to_be_visible()
+    expect(share.get_by_label("Users")).to_have_value("ana, ro")
+    expect(share.get_by_label("Some", exact=True)).to_be_checked()
 
 
 def test_many_desktops_are_made_and_drawn_into_the_tree(site: Site, page: Page) -> None:

@@ -66,9 +66,11 @@ function showProblem(form, problem) {
   top.hidden = false;
 }
 
-// Runs `send(form)` on submit: one at a time, the dialog closes only when it went well.
-export function onSubmit(dialog, send) {
-  const form = dialog.querySelector("form");
+// Runs `send(form)` on submit: one at a time. `holder`: a dialog, which closes only when it went
+// well, or a form that lies in the page.
+export function onSubmit(holder, send) {
+  const isDialog = holder.matches("dialog");
+  const form = isDialog ? holder.querySelector("form") : holder;
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const button = form.querySelector('button[type="submit"]');
@@ -77,7 +79,7 @@ export function onSubmit(dialog, send) {
     button.setAttribute("aria-busy", "true");
     try {
       await send(form);
-      dialog.close("yes");
+      if (isDialog) holder.close("yes");
     } catch (problem) {
       if (problem.reason === undefined) throw problem;
       showProblem(form, problem);
@@ -85,5 +87,5 @@ export function onSubmit(dialog, send) {
       button.removeAttribute("aria-busy");
     }
   });
-  dialog.addEventListener("close", () => clearProblems(form));
+  if (isDialog) holder.addEventListener("close", () => clearProblems(form));
 }

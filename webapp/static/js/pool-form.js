@@ -2,7 +2,7 @@
 
 import { call } from "./api.js";
 import { FieldProblem, readField } from "./dialog.js";
-import { fillSharing, readSharing, showSharing } from "./shared-with.js";
+import { allowedOf, changedSharing, fillSharing, followSharing } from "./sharing.js";
 import { say } from "./words.js";
 
 const blank = document.getElementById("path-row");
@@ -39,13 +39,13 @@ export function installDialog(dialog, poolNow) {
   dialog.addEventListener("beforetoggle", (event) => {
     if (event.newState !== "open") return;
     const pool = poolNow();
-    fillSharing(form, pool);
+    fillSharing(form, pool.allowed);
     for (const use of uses) {
       use.querySelector(".path-rows").replaceChildren();
       for (const entry of pool.paths[use.dataset.use] ?? []) addRow(use, entry);
     }
   });
-  form.elements.shared.addEventListener("change", () => showSharing(form));
+  followSharing(form);
   dialog.addEventListener("click", (event) => {
     const use = event.target.closest(".path-use");
     if (event.target.closest("[data-add-path]")) addRow(use).querySelector("input").focus();
@@ -80,17 +80,18 @@ function fieldsOf(form) {
     description: readField(form, "description"),
     balancer: form.elements.balancer.value,
     cpu_mode: form.elements.cpu_mode.value || null,
-    allowed: readSharing(form),
     paths: readPaths(form),
   };
 }
 
 export function addPool(form) {
-  return call("POST", "/pools", { id: readField(form, "id", true), ...fieldsOf(form) });
+  const id = readField(form, "id", true);
+  return call("POST", "/pools", { id, ...fieldsOf(form), allowed: allowedOf(form) });
 }
 
 export function editPool(form, { id }) {
-  return call("PATCH", `/pools/${encodeURIComponent(id)}`, fieldsOf(form));
+  const fields = { ...fieldsOf(form), ...changedSharing(form) };
+  return call("PATCH", `/pools/${encodeURIComponent(id)}`, fields);
 }
 
 export function deletePool({ id }) {

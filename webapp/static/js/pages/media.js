@@ -9,7 +9,7 @@ import { FieldProblem, ask, onSubmit, readField } from "../dialog.js";
 import { followImport } from "../import-form.js";
 import { connectLive, showAnswer } from "../live.js";
 import { followFiles } from "../save-file.js";
-import { allowedOf, fillSharing, followSharing } from "../sharing.js";
+import { allowedOf, changedSharing, fillSharing, followSharing } from "../sharing.js";
 import { toast, toastProblem } from "../toast.js";
 import { upload } from "../upload.js";
 import { say, words } from "../words.js";
@@ -216,7 +216,6 @@ onSubmit(add, async (form) => {
 
 const edit = document.getElementById("edit");
 let edited = null;
-let sharedBefore = "";
 followSharing(edit.querySelector("form"));
 
 function openEdit(payload) {
@@ -226,17 +225,13 @@ function openEdit(payload) {
   elements.name.value = payload.name;
   elements.description.value = payload.description;
   fillSharing(form, payload.allowed);
-  sharedBefore = JSON.stringify(allowedOf(form));
   edit.showModal();
   elements.name.select();
 }
 
 onSubmit(edit, async (form) => {
   const fields = { name: readField(form, "name", true), description: readField(form, "description") };
-  // What a script has shared otherwise meanwhile is kept, unless it was changed here.
-  const allowed = allowedOf(form);
-  const changes = JSON.stringify(allowed) === sharedBefore ? fields : { ...fields, allowed };
-  await showAnswer(change, call("PATCH", pathOf(edited.id), changes));
+  await showAnswer(change, call("PATCH", pathOf(edited.id), { ...fields, ...changedSharing(form) }));
   toast("good", say("saved"));
 });
 

@@ -5,7 +5,7 @@ import { call } from "../api.js";
 import { fill, makeFromTemplate } from "../bind.js";
 import { ask, onSubmit, readField } from "../dialog.js";
 import { connectLive, showAnswer } from "../live.js";
-import { fillSharing, readSharing, showSharing } from "../shared-with.js";
+import { allowedOf, changedSharing, fillSharing, followSharing } from "../sharing.js";
 import { toast, toastProblem } from "../toast.js";
 import { say } from "../words.js";
 
@@ -53,15 +53,15 @@ connectLive({
   "network.removed": ({ id }) => remove(id),
 });
 
-// Only what belongs to the chosen kind and sharing is shown.
+// Only what belongs to the chosen kind is shown.
 function showParts() {
   for (const part of form.querySelectorAll("[data-for-kind]")) {
     part.hidden = part.dataset.forKind !== form.elements.kind.value;
   }
-  showSharing(form);
 }
 
 form.addEventListener("change", showParts);
+followSharing(form);
 
 function open(payload) {
   edited = payload;
@@ -74,8 +74,8 @@ function open(payload) {
     for (const name of ["id", "name", "description", "kind", "network", "bridge", "model", "addresses"]) {
       form.elements[name].value = payload[name] ?? "";
     }
-    fillSharing(form, payload);
   }
+  fillSharing(form, payload?.allowed);
   showParts();
   dialog.showModal();
 }
@@ -90,7 +90,6 @@ function fieldsOf() {
     bridge: kind === "bridge" ? readField(form, "bridge", true) : null,
     model: form.elements.model.value,
     addresses: form.elements.addresses.value || null,
-    allowed: readSharing(form),
   };
 }
 
@@ -98,10 +97,12 @@ const pathOf = ({ id }) => `/networks/${encodeURIComponent(id)}`;
 
 onSubmit(dialog, async () => {
   if (edited) {
-    await showAnswer(change, call("PATCH", pathOf(edited), fieldsOf()));
+    const fields = { ...fieldsOf(), ...changedSharing(form) };
+    await showAnswer(change, call("PATCH", pathOf(edited), fields));
     toast("good", say("saved"));
   } else {
-    await showAnswer(change, call("POST", "/networks", { id: readField(form, "id", true), ...fieldsOf() }));
+    const fields = { id: readField(form, "id", true), ...fieldsOf(), allowed: allowedOf(form) };
+    await showAnswer(change, call("POST", "/networks", fields));
   }
 });
 

@@ -60,8 +60,7 @@ connectLive({
 const folder = (use) => [{ path: `/opt/isard/${use}`, disk_operations: [], weight: 100 }];
 const uses = ["bases", "templates", "groups", "media"];
 installDialog(dialog, () => ({
-  shared: "everybody",
-  allowed: {},
+  allowed: { roles: [] },
   paths: Object.fromEntries(uses.map((use) => [use, folder(use)])),
 }));
 

@@ -7,7 +7,7 @@ import { call } from "../api.js";
 import { fill, localiseTimes } from "../bind.js";
 import { FieldProblem, onSubmit, readField } from "../dialog.js";
 import { connectLive, showAnswer } from "../live.js";
-import { allowedOf, fillSharing, followSharing } from "../sharing.js";
+import { allowedOf, changedSharing, fillSharing, followSharing } from "../sharing.js";
 import { toast, toastProblem } from "../toast.js";
 import { say, sayCount, words } from "../words.js";
 
@@ -30,6 +30,8 @@ function change(payload) {
   template = payload;
   document.title = `${template.name} · IsardVDI`;
   fill(page, template);
+  // What somebody is choosing here stays.
+  if (share && !changedSharing(share).allowed) fillSharing(share, template.allowed);
 }
 
 const gone = () => location.assign("/templates");
@@ -138,20 +140,11 @@ onSubmit(bulk, async (form) => {
 if (share) {
   fillSharing(share, template.allowed);
   followSharing(share);
-}
-
-share?.addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const button = share.querySelector('[type="submit"]');
-  button.setAttribute("aria-busy", "true");
-  try {
+  onSubmit(share, async () => {
     await showAnswer(change, call("PATCH", path, { allowed: allowedOf(share) }));
+    fillSharing(share, template.allowed);
     toast("good", say("saved"));
-  } catch (problem) {
-    toastProblem(problem);
-  } finally {
-    button.removeAttribute("aria-busy");
-  }
-});
+  });
+}
 
 localiseTimes();
