@@ -53,6 +53,15 @@ def list_profiles() -> list[Payload]:
     return sorted(listed, key=lambda item: (item["rank"], item["name"].casefold()))
 
 
+def list_usable(user: Person) -> list[Payload]:
+    """The media that `create_from_media` takes of this person, or will once they are there."""
+    return [
+        one
+        for one in media.list_media(user)
+        if _unfit(one["kind"], one["observed"]["format"]) is None
+    ]
+
+
 def create_from_media(user: Person, fields: Mapping[str, Any]) -> Payload:
     """`fields`: name, media, size_gib, os, and what of spec, description and icon is known."""
     media.require_adding(user)
@@ -60,13 +69,8 @@ def create_from_media(user: Person, fields: Mapping[str, Any]) -> Payload:
     medium = _find_medium(user, fields["media"], "origin.media")
     profile = find_profile(fields.get("os") or DEFAULT_PROFILE)
     is_disk = medium.get("kind") == "disk"
-    if medium.get("kind") == "floppy":
-        text = "Desktops are installed from ISO images or made of disk images."
-        raise Problem(422, "InvalidField", text, field="origin.media")
     format = as_text(tidy_media(medium)["observed"].get("format"))
-    if is_disk and format not in (None, "", "qcow2", "raw"):
-        text = f"An image of format {format} is taken over by an order: Import, on the page Media."
-        raise Problem(422, "NeedsImport", text, field="origin.media")
+    _refuse_unfit(str(medium.get("kind")), format)
     wanted = dict(fields.get("spec") or {})
     drives = wanted.pop("media", None)
     if drives is None:
@@ -121,6 +125,22 @@ def _judge_drives(
             text = "Only ISO and floppy images go into a drive."
             raise Problem(422, "InvalidField", text, field=f"spec.media.{at}.id")
     return [{"id": drive.get("id")} for drive in drives]
+
+
+def _unfit(kind: str, format: str | None) -> tuple[str, str] | None:
+    """Why no desktop is installed from, or a copy of, such a medium: (reason, sentence)."""
+    if kind == "floppy":
+        return "InvalidField", "Desktops are installed from ISO images or made of disk images."
+    if kind == "disk" and format not in (None, "", "qcow2", "raw"):
+        text = f"An image of format {format} is taken over by an order: "
+        return "NeedsImport", text + "choose Make a desktop of it on the page Media."
+    return None
+
+
+def _refuse_unfit(kind: str, format: str | None) -> None:
+    unfit = _unfit(kind, format)
+    if unfit is not None:
+        raise Problem(422, *unfit, field="origin.media")
 
 
 def _find_medium(user: Person, media_id: str, field: str) -> Row:

@@ -91,6 +91,6 @@ def _for_installing() -> dict[str, Any]:
         return {"may_install": False}
     return {
         "may_install": True,
-        "media": media.list_media(current_user),
+        "media": installs.list_usable(current_user),
         "profiles": installs.list_profiles(),
     }

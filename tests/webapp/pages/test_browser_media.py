@@ -207,6 +207,27 @@ def test_a_desktop_is_installed_from_an_image(site: Site) -> None:
     assert (row["spec"]["firmware"], row["spec"]["tpm"], row["os"]) == ("uefi", True, "Windows 11")
 
 
+def test_only_media_that_a_desktop_can_be_made_from_at_once_are_offered(site: Site) -> None:
+    iso = media_rows.medium("alpine", MediaCondition.AVAILABLE)
+    image = media_rows.medium("cloud", MediaCondition.AVAILABLE, kind="disk")
+    image["observed"]["format"] = "qcow2"
+    packed = media_rows.medium("packed", MediaCondition.AVAILABLE, kind="disk")
+    packed["observed"]["format"] = "ova"
+    floppy = media_rows.medium("drivers", MediaCondition.AVAILABLE, kind="floppy")
+    site.insert("media", iso, image, packed, floppy)
+    page = site.log_in("root")
+    page.get_by_role("button", name="New desktop").click()
+    page.get_by_role("radio", name="From a medium").check()
+    expect(page.locator("#create-medium option")).to_have_text(["alpine", "cloud"])
+    # Offered on a page that was opened before the image was there and could be looked at.
+    page.locator("#create-medium option").first.evaluate(
+        "(node, id) => node.value = id", packed["id"]
+    )
+    page.get_by_role("button", name="Make it").click()
+    refusal = "An image of format ova is taken over by an order: choose Make a desktop of it"
+    expect(page.locator("#create-medium-error")).to_contain_text(refusal)
+
+
 def test_what_is_in_the_drives_is_changed_on_the_desktops_page(site: Site) -> None:
     first = media_rows.medium("First", MediaCondition.AVAILABLE)
     second = media_rows.medium("Second", MediaCondition.AVAILABLE)
