@@ -20,10 +20,11 @@ log = get_logger(__name__)
 
 IDLE_WORKER_S = 30.0
 GENERAL = "general"
-LANE_SIZES = {"general": 4, "power": 4, "disks": 4, "tasks": 6, "downloads": 3}
+LANE_SIZES = {"general": 4, "power": 4, "disks": 12, "tasks": 6, "downloads": 3}
 """Workers by the lane's first word: `general`, `power/<host>`, `disks/<host>` for what takes
 seconds, `downloads/<host>` and `tasks/<host>` for what may take hours (of the last only a few are
-ever busy for long, see engine/reconcilers/task_job.py).
+ever busy for long, see engine/reconcilers/task_job.py). Of those of `disks` most wait for one of
+them to act for all, see engine/storage/overlays.py.
 """
 
 Job = Callable[[], None]

@@ -51,16 +51,22 @@ exit "$status"
 
 
 def guarded(
-    argv: Sequence[str], lock: str, *, wait_s: float, limit_s: float, shell: Sequence[str] = ("sh",)
+    argv: Sequence[str],
+    lock: str | None,
+    *,
+    wait_s: float,
+    limit_s: float,
+    shell: Sequence[str] = ("sh",),
 ) -> list[str]:
     """The command as it is run under the guard. A program of ours (`sh -c PROGRAM NAME …`) is run
-    by the very shell that holds the lock.
+    by the very shell that holds the lock. `lock` None: it takes its locks itself.
     """
     program, name, arguments = _COMMAND, "isard", argv
     if list(argv[:2]) == ["sh", "-c"] and len(argv) > 3:
         program, name, arguments = argv[2], argv[3], argv[4:]
-    own = (lock, f"{wait_s:g}", *arguments)
-    return [*shell, "-c", GUARD, "isard", f"{limit_s:g}", _LOCKED + program, name, *own]
+    if lock is not None:
+        program, arguments = _LOCKED + program, (lock, f"{wait_s:g}", *arguments)
+    return [*shell, "-c", GUARD, "isard", f"{limit_s:g}", program, name, *arguments]
 
 
 WITH_INPUT = """

@@ -136,7 +136,7 @@ class SshSession:
 
     def run_locked(
         self,
-        target: str,
+        target: str | None,
         argv: Sequence[str],
         *,
         timeout_s: float,
@@ -153,9 +153,9 @@ class SshSession:
         So a command left behind by a dead engine is ended (its channel closed) or waited for
         (`wait_s`), never doubled, whichever host of a shared storage runs it. One that is called
         off ends the same way: who works on the target next waits for its end. `target` is the lock
-        file's own path; its folder must exist. `secret` reaches the command as $ISARD_INPUT and is
-        in no argument vector. Raises, besides what `run` does, Transient(InUse)
-        when another holds the lock, and Transient(DeadlineExceeded).
+        file's own path; its folder must exist. None: the command takes its locks itself. `secret`
+        reaches the command as $ISARD_INPUT and is in no argument vector. Raises, besides what `run`
+        does, Transient(InUse) when another holds the lock, and Transient(DeadlineExceeded).
         """
         before = ("sh", "-c", WITH_INPUT, "isard", str(len(secret))) if secret else ()
         completed = self.run(

@@ -253,7 +253,7 @@ class Disks:
         backing = self._backing(reading, at)
         if backing is not None and reading.parent is not None:
             size_gib = larger_size(plan.size_gib, reading.parent.made[at].get("size"))
-            return disks.create_overlay(path, backing, size_gib)
+            return disks.create_overlay(path, backing, size_gib, before=self._c.lease.check)
         image = reading.image or origin.get("image")
         if at == 0 and image:
             pool = self._c.watcher.pools.get(site.pool) or {}

@@ -24,6 +24,7 @@ from engine.hypervisor.ssh import SshSession
 from engine.settings import EngineSettings
 from engine.storage import outside, programs, qemu_img
 from engine.storage.faults import explain, foreign
+from engine.storage.overlays import Overlays
 from engine.storage.paths import (
     DiskPlace,
     check_pool_path,
@@ -56,6 +57,7 @@ class DiskHost:
         if not is_uuid(installation):
             raise ValueError(f"{installation!r} is no installation's id")
         self._installation = installation
+        self._overlays = Overlays(ssh, installation)
 
     @property
     def settings(self) -> EngineSettings:
@@ -96,16 +98,27 @@ class DiskHost:
         return self._read(done.text, "look")
 
     def create_overlay(
-        self, path: str, backing_path: str, size_gib: float | None = None
+        self,
+        path: str,
+        backing_path: str,
+        size_gib: float | None = None,
+        *,
+        before: Callable[[], None] = lambda: None,
     ) -> DiskFacts:
-        """A disk on top of another disk of ours. Raises Terminal(DiskMissing) when that is not
-        there.
+        """A disk on top of another disk of ours, made together with others that are wanted now
+        where that can be. `before` is called right before anything is done. Raises
+        Terminal(DiskMissing) when that other is not there.
         """
         split_disk_path(backing_path)
         place = split_disk_path(path)
-        new = place.unpublished(secrets.token_hex(8))
-        argv = qemu_img.create_overlay(new, backing_path, size_gib)
-        facts = self._make(place, new, argv, backing=backing_path)
+        head = self._overlays.make(place, backing_path, size_gib, before)
+        if head is None:
+            before()
+            new = place.unpublished(secrets.token_hex(8))
+            argv = qemu_img.create_overlay(new, backing_path, size_gib)
+            facts = self._make(place, new, argv, backing=backing_path)
+        else:
+            facts = self._read_head(place, head)
         return self._require_backing(facts, backing_path)
 
     def create_empty(self, path: str, size_gib: float) -> DiskFacts:
@@ -287,10 +300,11 @@ class DiskHost:
             if error.exit_status == programs.NO_ROOM:
                 raise self._no_room(place, need, error) from error
             raise self._explain_locked(error, place.pool_path, "create") from error
-        if is_copy:
-            return self._read(done.text, "create")
+        return self._read(done.text, "create") if is_copy else self._read_head(place, done.stdout)
+
+    def _read_head(self, place: DiskPlace, head: bytes) -> DiskFacts:
         try:
-            facts = qemu_img.parse_header(place.path, done.stdout)
+            facts = qemu_img.parse_header(place.path, head)
         except ValueError as error:
             raise Terminal(
                 Reason.DISK_FAILED, f"{error}.", step="create", command=f"head {place.path}"

@@ -24,17 +24,25 @@ NOT_EMPTY = 87
 OUTSIDE = 88
 NO_ROOM = 93
 
-PLACE = """
-pool=$1 domain=$2 disk=$3 installation=$4; shift 4
+_PROVE = """
 mark=$pool/.isard-storage.json
 [ -f "$mark" ] || exit 81
 marked=
 while IFS= read -r line || [ -n "$line" ]; do marked=$marked$line; done <"$mark"
 case $marked in *"\\"installation\\": \\"$installation\\""*) ;; *) exit 82 ;; esac
+"""
+
+PLACE = (
+    """
+pool=$1 domain=$2 disk=$3 installation=$4; shift 4
+"""
+    + _PROVE
+    + """
 folder=$pool/$domain
 final=$folder/$disk.qcow2
 [ ! -h "$folder" ] || exit 83
 """
+)
 """Takes POOL-PATH DOMAIN DISK INSTALLATION off the arguments, and proves the storage."""
 
 LOOK = (
@@ -57,10 +65,12 @@ give_up() {
   [ -e "$final" ] || rm -f -- "$lock"
   exit "$1"
 }
+for left in "$folder/.$disk".*.part; do
+  [ "$left" = "$folder/.$disk.*.part" ] || rm -f -- "$left" || exit
+done
 if [ ! -e "$final" ] && [ ! -h "$final" ]; then
   [ -z "$backing" ] || [ -f "$backing" ] || give_up 85
-  if [ -d "$folder" ]; then rm -f -- "$folder/.$disk".*.part
-  else mkdir -m 0711 -- "$folder" || give_up "$?"; fi
+  [ -d "$folder" ] || mkdir -m 0711 -- "$folder" || give_up "$?"
   if [ -n "$need" ]; then
     free=$(df --output=avail -B1 -- "$folder" | tail -n 1) || give_up "$?"
     [ "$free" -ge "$need" ] || { printf '%s\\n' "$free" >&2; give_up 93; }
@@ -74,9 +84,10 @@ if [ ! -e "$final" ] && [ ! -h "$final" ]; then
       give_up "$?"
   fi
   ln -T -- "$new" "$final" 2>/dev/null || [ -f "$final" ] || give_up "$?"
-  rm -f -- "$new"
-  sync -- "$folder"
+  [ -z "$answer" ] || rm -f -- "$new"
 fi
+[ -n "$answer" ] || exit 0
+sync -- "$folder"
 [ "$answer" = info ] || exec head -c "$answer" -- "$final"
 exec qemu-img info -f qcow2 -U --output=json -- "$final"
 """
@@ -84,10 +95,63 @@ exec qemu-img info -f qcow2 -U --output=json -- "$final"
 """… LOCK NEW BACKING-OR-EMPTY GROW-TO-OR-EMPTY BYTES-NEEDED-OR-EMPTY ANSWER MAKE-COMMAND…
 
 Answers with what qemu-img says of the file where it was copied (ANSWER is "info"), or with its
-first ANSWER bytes where it was created. Where UEFI's variables lie beside BACKING the new disk
-begins with a copy of them, unless it has some. A hundred desktops are made by this at once, so what
-the shell can do itself starts no program, and what `qemu-img create` has brought to disk itself
-before it ends (`convert` does not) is not brought there again."""
+first ANSWER bytes where it was created. Where ANSWER is empty it ends with the file published: what
+comes then is done by MAKE_ALIKE. Where UEFI's variables lie beside BACKING the new disk begins with
+a copy of them, unless it has some. A hundred desktops are made by this at once, so what the shell
+can do itself starts no program, and what `qemu-img create` has brought to disk itself before it
+ends (`convert` does not) is not brought there again."""
+
+MAKE_ALIKE = (
+    """
+pool=$1 installation=$2 locks=$3 backing=$4 answer=$5 wanted=$6; shift 6
+"""
+    + _PROVE
+    + """
+make() (
+"""
+    + MAKE
+    + """
+)
+find_place() {
+  token=${1##*/} name=${1%/*}
+  domain=${name%/*} disk=${name#*/}
+  lock=$locks/$domain.$disk folder=$pool/$domain
+  new=$folder/.$disk.$token.part final=$folder/$disk.qcow2
+}
+for_all() {
+  which=$1; shift
+  for one in $wanted; do find_place "$one"; eval 'set -- "$@" "$'"$which"'"'; done
+  "$@"
+}
+at=3 locked=
+for one in $wanted; do
+  find_place "$one"
+  { eval 'command exec '"$at"'>>"$lock"'; } 2>/dev/null || exit 73
+  flock -n "$at" && [ "$lock" -ef "/proc/self/fd/$at" ] && locked="$locked $one"
+  at=$((at + 1))
+done
+wanted=$locked
+for_all folder mkdir -m 0711 -- 2>/dev/null
+made=
+for one in $wanted; do
+  find_place "$one"
+  make "$pool" "$domain" "$disk" "$installation" "$lock" "$new" "$backing" "" "" "" "$@" "$new" &&
+    made="$made $one"
+done
+wanted=$made
+[ -n "$made" ] && for_all new rm -f -- && for_all folder sync -- || exit
+printf '%s\\n' "$made"
+for_all final exec head -q -c "$answer" --
+"""
+)
+"""POOL-PATH INSTALLATION LOCKS-FOLDER BACKING ANSWER WANTED MAKE-COMMAND-WITHOUT-NEW…
+WANTED: DOMAIN/DISK/TOKEN of each, with blanks between.
+
+Several, each as MAKE makes it, with what can be done for all by one process done by one. Answers
+with a line that tells which of WANTED are there now, and with the first ANSWER bytes of each. One
+whose lock is held, or that fails, is left out. The locks are taken before anything is done and held
+to the end, so that a command which an engine left behind never comes to a disk that the next engine
+has made and removed meanwhile."""
 
 DELETE = (
     PLACE

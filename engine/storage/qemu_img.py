@@ -42,9 +42,9 @@ class ImageFacts:
 
 
 def create_overlay(path: str, backing: str, size_gib: float | None = None) -> list[str]:
-    """A file that holds only what differs from `backing`."""
-    size = [] if size_gib is None else [str(to_bytes(size_gib))]
-    return ["qemu-img", "create", "-q", "-f", "qcow2", "-b", backing, "-F", "qcow2", path, *size]
+    """A file that holds only what differs from `backing`. Its path comes last."""
+    size = [] if size_gib is None else ["-o", f"size={to_bytes(size_gib)}"]
+    return ["qemu-img", "create", "-q", "-f", "qcow2", "-b", backing, "-F", "qcow2", *size, path]
 
 
 def create_empty(path: str, size_gib: float) -> list[str]:

@@ -33,10 +33,11 @@ class Guarded:
     """A guarded command under way; its standard input is its life line."""
 
     def __init__(
-        self, shell: Sequence[str], lock: Path, argv: Sequence[str], wait: str, limit: str
+        self, shell: Sequence[str], lock: Path | None, argv: Sequence[str], wait: str, limit: str
     ) -> None:
+        target = None if lock is None else str(lock)
         self.process = subprocess.Popen(
-            guarded(argv, str(lock), wait_s=float(wait), limit_s=float(limit), shell=shell),
+            guarded(argv, target, wait_s=float(wait), limit_s=float(limit), shell=shell),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -55,7 +56,7 @@ class Guarded:
 
 
 class Guards:
-    def __init__(self, shell: Sequence[str], lock: Path) -> None:
+    def __init__(self, shell: Sequence[str], lock: Path | None) -> None:
         self.shell, self.lock = shell, lock
         self.started: list[Guarded] = []
 
@@ -77,6 +78,24 @@ def test_status_and_output_are_the_commands(guards: Guards) -> None:
     done = guards.start("sh", "-c", 'printf "%s|" "$@"; exit 7', "x", "a b", "$(id)", "'")
     assert done.status() == 7
     assert done.output() == "a b|$(id)|'|"
+
+
+def test_one_without_a_lock_waits_for_nobody_and_dies_with_its_line(guards: Guards) -> None:
+    first = guards.start("sh", "-c", "echo ready; sleep 300")
+    assert first.process.stdout is not None
+    assert first.process.stdout.readline() == b"ready\n"
+    guards.lock = None
+    for argv in (["printf", "%s|", "a b"], ["sh", "-c", 'printf "%s|" "$@"', "x", "a b"]):
+        done = guards.start(*argv)
+        assert done.status() == 0
+        assert done.output() == "a b|"
+    assert guards.start("sleep", "300", limit="0.2").status() == GUARD_LATE
+    second = guards.start("sh", "-c", "echo ready; sleep 300")
+    assert second.process.stdout is not None
+    assert second.process.stdout.readline() == b"ready\n"
+    second.hang_up()
+    assert second.status() != 0
+    assert first.process.poll() is None
 
 
 def test_it_ends_though_the_line_stays_open(guards: Guards) -> None:

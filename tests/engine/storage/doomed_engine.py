@@ -1,4 +1,5 @@
-"""An engine that will be killed: works on one disk, saying each step, until somebody kills it.
+"""An engine that will be killed: works on one disk or more, saying each step, until somebody kills
+it.
 
 `python doomed_engine.py JSON`, where JSON holds the host's address, the data folder, the key and
 what to do.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,10 +38,13 @@ def main(order: dict[str, Any]) -> None:
             order["path"], order["source"], on_progress=lambda percent: say(f"{percent}")
         )
         return
-    for turn in itertools.count():
-        say(f"turn {turn}")
-        disks.create_overlay(order["path"], order["backing"])
-        disks.delete(order["path"])
+    with ThreadPoolExecutor(len(order["paths"])) as pool:
+        for turn in itertools.count():
+            say(f"turn {turn}")
+            list(
+                pool.map(lambda path: disks.create_overlay(path, order["backing"]), order["paths"])
+            )
+            list(pool.map(disks.delete, order["paths"]))
 
 
 if __name__ == "__main__":

@@ -90,6 +90,7 @@ def test_killed_in_the_middle_of_a_copy(
     assert not path.parent.exists()
 
 
+@pytest.mark.parametrize("number", [1, 6])
 @pytest.mark.parametrize("seed", range(6))
 def test_killed_anywhere_between_making_and_removing(
     disks: DiskHost,
@@ -98,22 +99,25 @@ def test_killed_anywhere_between_making_and_removing(
     settings: EngineSettings,
     shared_host: LabHost,
     seed: int,
+    number: int,
 ) -> None:
-    path = Path(pool) / str(uuid.uuid4()) / "disk0.qcow2"
-    engine = Doomed(shared_host, settings, do="turns", path=str(path), backing=tiny_base)
+    paths = [Path(pool) / str(uuid.uuid4()) / "disk0.qcow2" for _ in range(number)]
+    words = [str(path) for path in paths]
+    engine = Doomed(shared_host, settings, do="turns", paths=words, backing=tiny_base)
     assert engine.read() == "ready"
     assert engine.read() == "turn 0"
     time.sleep(random.Random(seed).uniform(0, 0.3))  # any moment will do: that is the point
     engine.kill()
     wanted_gone = seed % 2
-    if wanted_gone:
-        disks.delete(str(path))
-        wait_until(lambda: not commands_left(shared_host, path), 30)
-        assert not path.parent.exists()
-        assert disks.look(str(path)) is None
-        return
-    facts = disks.create_overlay(str(path), tiny_base)
-    assert facts.backing == tiny_base
-    wait_until(lambda: not commands_left(shared_host, path), 30)
-    assert in_folder(path) == ["disk0.qcow2"]
-    shared_host.exec(["qemu-img", "check", "-q", str(path)])
+    for path in paths:
+        if wanted_gone:
+            disks.delete(str(path))
+            wait_until(lambda path=path: not commands_left(shared_host, path), 30)
+            assert not path.parent.exists()
+            assert disks.look(str(path)) is None
+            continue
+        facts = disks.create_overlay(str(path), tiny_base)
+        assert facts.backing == tiny_base
+        wait_until(lambda path=path: not commands_left(shared_host, path), 30)
+        assert in_folder(path) == ["disk0.qcow2"]
+        shared_host.exec(["qemu-img", "check", "-q", str(path)])
