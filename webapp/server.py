@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from functools import partial
 from socket import IPPROTO_TCP, TCP_NODELAY
 from typing import Any
 
@@ -14,7 +15,7 @@ import gevent
 from gevent.event import Event
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
-from db import schema
+from db import enrolments, schema
 from db.connection import Database
 from db.logs import configure, get_logger
 from webapp.application import create_app
@@ -23,10 +24,13 @@ from webapp.clock.holder import Clock
 from webapp.extensions import Backend
 from webapp.realtime.feeds import Feeds
 from webapp.services import deliveries, uploads
-from webapp.services.enrolments import keep_swept, publish_ticket_keys
+from webapp.services.enrolments import publish_ticket_keys
+from webapp.services.sweeping import keep_swept
 from webapp.settings import WebSettings
 
 READY_S = 60.0
+ENROLMENTS_S = 10.0
+"""How often one-time passwords that nobody fetched are taken away: none outlives a dead engine."""
 GOODBYE_S = 3.0
 SILENCE_S = 60.0
 """How long a client may neither send nor take anything. Live connections ping more often."""
@@ -48,9 +52,11 @@ def serve(settings: WebSettings) -> None:
     backend.feeds.start()
     publish_ticket_keys(database, settings)
     sweepers = [
-        gevent.spawn(keep_swept, database),
-        gevent.spawn(uploads.keep_swept, app),
-        gevent.spawn(deliveries.keep_swept, app),
+        gevent.spawn(
+            keep_swept, app, "enrolments", ENROLMENTS_S, partial(enrolments.sweep, database)
+        ),
+        gevent.spawn(keep_swept, app, "uploads", uploads.SWEEP_S, uploads.sweep),
+        gevent.spawn(keep_swept, app, "deliveries", deliveries.SWEEP_S, deliveries.sweep),
     ]
     clock = Clock(database, [BackupKeeper(database, settings)])
     clock.start()

@@ -3,7 +3,7 @@
 The reverse of `uploads`, because webapp has no key to any host: who asks for a file makes an order
 (task `deliver`), the engine has the disk host send it with a ticket that is good for once, and when
 all of it is here it is sent to whoever may change the medium, in part where asked. It is kept for a
-day after it was last asked for, and goes with its medium (`sweep`, a loop of webapp/server.py).
+day after it was last asked for, and goes with its medium (`sweep`, see services/sweeping.py).
 """
 
 from __future__ import annotations
@@ -19,11 +19,10 @@ from pathlib import Path
 from typing import IO, Any
 
 import gevent
-from flask import Flask
 
 from db import desired, queries, upload_tickets
 from db.connection import r
-from db.errors import Conflict, DatabaseUnavailable
+from db.errors import Conflict
 from db.logs import get_logger
 from db.rowcheck import is_uuid
 from db.states import TASK_ENDED, MediaState, TaskKind
@@ -110,17 +109,6 @@ def take(task_id: str, header: str, length: int | None, stream: IO[bytes]) -> No
         _sync(file)
         _part(media_id).replace(_path(media_id))
     log.info("delivered", media=media_id, task=task_id, size=size)
-
-
-def keep_swept(app: Flask) -> None:
-    """The loop."""
-    while True:
-        gevent.sleep(SWEEP_S)
-        try:
-            with app.app_context():
-                sweep()
-        except (DatabaseUnavailable, OSError) as error:
-            log.warning("deliveries_not_swept", error=str(error))
 
 
 def sweep() -> int:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import time
 import uuid
 from typing import Any
 
@@ -19,18 +18,13 @@ from nacl.public import PublicKey, SealedBox
 
 from db import enrolments, queries
 from db.connection import Database, r
-from db.errors import Conflict, DatabaseUnavailable
-from db.logs import get_logger
+from db.errors import Conflict
 from db.rowcheck import FINGERPRINT
 from webapp.errors import Problem
 from webapp.services.health import LeaseWatch
 from webapp.settings import WebSettings
 from webapp.tidy import Row, as_text
 from webapp.viewers import tickets
-
-log = get_logger(__name__)
-
-SWEEP_S = 10.0
 
 ENGINE_AWAY = (
     "The engine is not running, so nobody can log in to the host. Start it (docker-compose up -d, "
@@ -126,13 +120,3 @@ def require_same_address(present: Row, hypervisor: Row) -> None:
                 f"There is a hypervisor {present['id']!r} already, at "
                 f"{present.get('hostname')} port {present.get('port') or 22}. Choose another name.",
             )
-
-
-def keep_swept(database: Database) -> None:
-    """A greenlet of the serving process: none outlives an engine that died."""
-    while True:
-        try:
-            enrolments.sweep(database)
-        except DatabaseUnavailable as error:
-            log.warning("enrolments_not_swept", error=str(error))
-        time.sleep(SWEEP_S)

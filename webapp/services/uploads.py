@@ -4,7 +4,7 @@ A piece says where it begins, so an upload that broke goes on where it was, afte
 the last byte is on disk, a key for tickets goes into table `uploads` and the medium is wished
 available; the engine then has the disk host fetch the file (db/upload_tickets.py). Where that could
 not be written, or was called off since, an empty piece at the end has it done again. The file goes
-when the medium is available or its row is gone (`sweep`, a loop of webapp/server.py).
+when the medium is available or its row is gone (`sweep`, see services/sweeping.py).
 """
 
 from __future__ import annotations
@@ -19,11 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import gevent
-from flask import Flask
-
 from db import desired, queries, upload_tickets
-from db.errors import Conflict, DatabaseUnavailable
+from db.errors import Conflict
 from db.logs import get_logger
 from db.rowcheck import is_uuid
 from db.states import MediaDesired, MediaState
@@ -108,17 +105,6 @@ def open_for_host(media_id: str, header: str) -> Path:
     if nonce is None or not path.is_file() or not desired.use_ticket(database(), media_id, nonce):
         raise not_found("upload")
     return path
-
-
-def keep_swept(app: Flask) -> None:
-    """The loop."""
-    while True:
-        gevent.sleep(SWEEP_S)
-        try:
-            with app.app_context():
-                sweep()
-        except (DatabaseUnavailable, OSError) as error:
-            log.warning("uploads_not_swept", error=str(error))
 
 
 def sweep() -> int:

@@ -4,8 +4,8 @@
 import { announce } from "./announce.js";
 import { call } from "./api.js";
 import { fill, makeFromTemplate } from "./bind.js";
+import { whileBusy } from "./busy.js";
 import { showAnswer } from "./live.js";
-import { toastProblem } from "./toast.js";
 import { say, words } from "./words.js";
 
 const isNewer = (left, right) =>
@@ -56,14 +56,8 @@ export function followTasks(initial, shows = () => true, onChange = () => {}) {
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("button[data-cancel]");
     if (!button) return;
-    button.setAttribute("aria-busy", "true");
-    try {
-      await showAnswer(change, call("DELETE", `/tasks/${encodeURIComponent(button.closest(".task").dataset.id)}`));
-    } catch (problem) {
-      toastProblem(problem);
-    } finally {
-      button.removeAttribute("aria-busy");
-    }
+    const { id } = button.closest(".task").dataset;
+    await whileBusy(button, () => showAnswer(change, call("DELETE", `/tasks/${encodeURIComponent(id)}`)));
   });
 
   const listeners = {

@@ -4,9 +4,9 @@ import "../frame.js";
 import { announce } from "../announce.js";
 import { call } from "../api.js";
 import { fill, makeFromTemplate } from "../bind.js";
+import { whileBusy } from "../busy.js";
 import { FieldProblem, ask, onSubmit } from "../dialog.js";
 import { connectLive, showAnswer } from "../live.js";
-import { toastProblem } from "../toast.js";
 import { say, words } from "../words.js";
 
 const head = document.getElementById("schedule-head");
@@ -66,19 +66,8 @@ connectLive({
   "backup.removed": ({ id }) => remove(id),
 });
 
-async function busy(button, work) {
-  button.setAttribute("aria-busy", "true");
-  try {
-    await work();
-  } catch (problem) {
-    toastProblem(problem);
-  } finally {
-    button.removeAttribute("aria-busy");
-  }
-}
-
 document.getElementById("now").addEventListener("click", ({ currentTarget }) =>
-  busy(currentTarget, async () => showAnswer(change, call("POST", "/backups", {}))));
+  whileBusy(currentTarget, async () => showAnswer(change, call("POST", "/backups", {}))));
 
 const download = document.getElementById("download");
 const actions = {
@@ -95,7 +84,7 @@ const actions = {
 
 list.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-action]");
-  if (button) busy(button, async () => actions[button.dataset.action](button.closest(".backup").dataset.id));
+  if (button) whileBusy(button, async () => actions[button.dataset.action](button.closest(".backup").dataset.id));
 });
 
 onSubmit(download, async (form) => {

@@ -5,6 +5,7 @@ import "../frame.js";
 import { announce } from "../announce.js";
 import { askDesktop, call } from "../api.js";
 import { fill } from "../bind.js";
+import { whileBusy } from "../busy.js";
 import { installCharts } from "../charts.js";
 import { ask, onSubmit, readField } from "../dialog.js";
 import { installDrives } from "../drives.js";
@@ -91,14 +92,7 @@ page.addEventListener("click", async (event) => {
     return;
   }
   if (["delete", "power_off"].includes(action) && !(await ask(`confirm-${action}`, desktop.name))) return;
-  button.setAttribute("aria-busy", "true");
-  try {
-    await showAnswer(change, askDesktop(desktop, action));
-  } catch (problem) {
-    toastProblem(problem);
-  } finally {
-    button.removeAttribute("aria-busy");
-  }
+  await whileBusy(button, () => showAnswer(change, askDesktop(desktop, action)));
 });
 
 onSubmit(rename, async (form) => {

@@ -5,12 +5,13 @@ import "../frame.js";
 import { announce } from "../announce.js";
 import { askDesktop, call } from "../api.js";
 import { fill, makeFromTemplate } from "../bind.js";
+import { whileBusy } from "../busy.js";
 import { installCreateFromMedia } from "../create-media.js";
 import { FieldProblem, ask, onSubmit, readField } from "../dialog.js";
 import { installFilter } from "../filter.js";
 import { connectLive, showAnswer } from "../live.js";
 import { watchThumbnails } from "../thumbnails.js";
-import { toast, toastProblem } from "../toast.js";
+import { toast } from "../toast.js";
 import { say, words } from "../words.js";
 import { followWork } from "../work.js";
 
@@ -119,14 +120,7 @@ async function perform(payload, action, button) {
   if (action === "delete" || action === "power_off") {
     if (!(await ask(`confirm-${action}`, payload.name))) return;
   }
-  button.setAttribute("aria-busy", "true");
-  try {
-    await showAnswer(change, askDesktop(payload, action));
-  } catch (problem) {
-    toastProblem(problem);
-  } finally {
-    button.removeAttribute("aria-busy");
-  }
+  await whileBusy(button, () => showAnswer(change, askDesktop(payload, action)));
 }
 
 list.addEventListener("click", (event) => {

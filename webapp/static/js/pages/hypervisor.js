@@ -3,6 +3,7 @@
 import "../frame.js";
 import { announce } from "../announce.js";
 import { fill } from "../bind.js";
+import { whileBusy } from "../busy.js";
 import { installCharts } from "../charts.js";
 import { ask, onSubmit } from "../dialog.js";
 import {
@@ -69,15 +70,10 @@ connectLive({
 });
 
 async function send(button, work, done) {
-  button.setAttribute("aria-busy", "true");
-  try {
+  await whileBusy(button, async () => {
     await showAnswer(change, work());
     if (done) toast("good", done);
-  } catch (problem) {
-    toastProblem(problem);
-  } finally {
-    button.removeAttribute("aria-busy");
-  }
+  });
 }
 
 // What it touches is looked up before it is asked.
@@ -96,19 +92,14 @@ async function removeIt(button) {
 
 // How many there are is asked anew: who watches what is known to the server alone.
 async function stopThem(button, which) {
-  button.setAttribute("aria-busy", "true");
-  try {
+  await whileBusy(button, async () => {
     const count = (await countStopping(hypervisor))[which];
     if (count === 0) toast("info", say(`stop_none_${which}`));
     else if (await ask(`confirm-stop-${which}`, sayCount("desktop", count))) {
       const { stopped, kept } = await stopDesktops(hypervisor, which);
       toast("good", say("stop_asked", { stopped, kept }));
     }
-  } catch (problem) {
-    toastProblem(problem);
-  } finally {
-    button.removeAttribute("aria-busy");
-  }
+  });
 }
 
 page.addEventListener("click", async (event) => {

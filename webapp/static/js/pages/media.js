@@ -5,6 +5,7 @@ import "../frame.js";
 import { announce } from "../announce.js";
 import { call } from "../api.js";
 import { fill, makeFromTemplate } from "../bind.js";
+import { whileBusy } from "../busy.js";
 import { FieldProblem, ask, onSubmit, readField } from "../dialog.js";
 import { followImport } from "../import-form.js";
 import { connectLive, showAnswer } from "../live.js";
@@ -140,14 +141,7 @@ list.addEventListener("click", async (event) => {
   const button = event.target.closest("button[data-action]");
   const payload = payloads.get(button?.closest(".medium").dataset.id);
   if (!payload) return;
-  button.setAttribute("aria-busy", "true");
-  try {
-    await perform(payload, button.dataset.action);
-  } catch (problem) {
-    toastProblem(problem);
-  } finally {
-    button.removeAttribute("aria-busy");
-  }
+  await whileBusy(button, () => perform(payload, button.dataset.action));
 });
 
 // Dialogs

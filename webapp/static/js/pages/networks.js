@@ -3,10 +3,11 @@
 import "../frame.js";
 import { call } from "../api.js";
 import { fill, makeFromTemplate } from "../bind.js";
+import { whileBusy } from "../busy.js";
 import { ask, onSubmit, readField } from "../dialog.js";
 import { connectLive, showAnswer } from "../live.js";
 import { allowedOf, changedSharing, fillSharing, followSharing } from "../sharing.js";
-import { toast, toastProblem } from "../toast.js";
+import { toast } from "../toast.js";
 import { say } from "../words.js";
 
 const list = document.getElementById("networks");
@@ -116,13 +117,8 @@ list.addEventListener("click", async (event) => {
   if (event.target.closest("[data-edit]")) open(payload);
   const button = event.target.closest("[data-delete]");
   if (!button || !(await ask("confirm-remove", payload.name))) return;
-  button.setAttribute("aria-busy", "true");
-  try {
+  await whileBusy(button, async () => {
     await call("DELETE", pathOf(payload));
     remove(payload.id);
-  } catch (problem) {
-    toastProblem(problem);
-  } finally {
-    button.removeAttribute("aria-busy");
-  }
+  });
 });

@@ -3,10 +3,11 @@
 import "../frame.js";
 import { announce } from "../announce.js";
 import { fill } from "../bind.js";
+import { whileBusy } from "../busy.js";
 import { ask, onSubmit } from "../dialog.js";
 import { connectLive, showAnswer } from "../live.js";
 import { deletePool, editPool, hostListeners, installDialog, withHosts } from "../pool-form.js";
-import { toast, toastProblem } from "../toast.js";
+import { toast } from "../toast.js";
 import { say, words } from "../words.js";
 
 const page = document.getElementById("pool-page");
@@ -41,15 +42,10 @@ connectLive({
 page.addEventListener("click", async (event) => {
   const button = event.target.closest("button[data-delete]");
   if (!button || !(await ask("confirm-remove", pool.name))) return;
-  button.setAttribute("aria-busy", "true");
-  try {
+  await whileBusy(button, async () => {
     await deletePool(pool);
     gone();
-  } catch (problem) {
-    toastProblem(problem);
-  } finally {
-    button.removeAttribute("aria-busy");
-  }
+  });
 });
 
 installDialog(dialog, () => pool);

@@ -5,10 +5,11 @@ import "../frame.js";
 import { announce } from "../announce.js";
 import { call } from "../api.js";
 import { fill, localiseTimes } from "../bind.js";
+import { whileBusy } from "../busy.js";
 import { FieldProblem, onSubmit, readField } from "../dialog.js";
 import { connectLive, showAnswer } from "../live.js";
 import { allowedOf, changedSharing, fillSharing, followSharing } from "../sharing.js";
-import { toast, toastProblem } from "../toast.js";
+import { toast } from "../toast.js";
 import { say, sayCount, words } from "../words.js";
 
 const TREE_AFTER_MS = 400;
@@ -94,15 +95,10 @@ async function openRemoval() {
 page.addEventListener("click", async (event) => {
   const button = event.target.closest("button[data-action]");
   if (!button) return;
-  button.setAttribute("aria-busy", "true");
-  try {
+  await whileBusy(button, async () => {
     if (button.dataset.action === "delete") await openRemoval();
     else await showAnswer(change, call("PATCH", path, { retry: true }));
-  } catch (problem) {
-    toastProblem(problem);
-  } finally {
-    button.removeAttribute("aria-busy");
-  }
+  });
 });
 
 // What is deleted is the tree in the dialog, and no other.

@@ -4,9 +4,10 @@ import "../frame.js";
 import { announce } from "../announce.js";
 import { call } from "../api.js";
 import { fill, makeFromTemplate } from "../bind.js";
+import { whileBusy } from "../busy.js";
 import { onSubmit, readField } from "../dialog.js";
 import { connectLive, showAnswer } from "../live.js";
-import { toast, toastProblem } from "../toast.js";
+import { toast } from "../toast.js";
 import { say, words } from "../words.js";
 
 const list = document.getElementById("templates");
@@ -62,14 +63,8 @@ list.addEventListener("click", async (event) => {
   const button = event.target.closest("button[data-action=retry]");
   if (!button) return;
   const { id } = button.closest(".desktop").dataset;
-  button.setAttribute("aria-busy", "true");
-  try {
-    await showAnswer(change, call("PATCH", `/templates/${encodeURIComponent(id)}`, { retry: true }));
-  } catch (problem) {
-    toastProblem(problem);
-  } finally {
-    button.removeAttribute("aria-busy");
-  }
+  await whileBusy(button, () =>
+    showAnswer(change, call("PATCH", `/templates/${encodeURIComponent(id)}`, { retry: true })));
 });
 
 // The name is the desktop's until somebody types another.

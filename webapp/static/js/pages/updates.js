@@ -4,9 +4,10 @@
 import "../frame.js";
 import { call } from "../api.js";
 import { fill, makeFromTemplate } from "../bind.js";
+import { whileBusy } from "../busy.js";
 import { onSubmit } from "../dialog.js";
 import { connectLive } from "../live.js";
-import { toast, toastProblem } from "../toast.js";
+import { toast } from "../toast.js";
 import { say } from "../words.js";
 
 const head = document.getElementById("updates-head");
@@ -55,18 +56,7 @@ connectLive({
   "medium.removed": ({ id }) => conditions.delete(id) && readSoon(),
 });
 
-async function busy(button, work) {
-  button.setAttribute("aria-busy", "true");
-  try {
-    await work();
-  } catch (problem) {
-    toastProblem(problem);
-  } finally {
-    button.removeAttribute("aria-busy");
-  }
-}
-
-checkButton.addEventListener("click", () => busy(checkButton, async () => {
+checkButton.addEventListener("click", () => whileBusy(checkButton, async () => {
   show(await call("POST", "/updates/check"));
   if (!updates.problem) toast("good", say("catalogue_read"));
 }));
@@ -74,7 +64,7 @@ checkButton.addEventListener("click", () => busy(checkButton, async () => {
 list.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-action]");
   if (!button) return;
-  busy(button, async () => {
+  whileBusy(button, async () => {
     const id = button.closest(".medium").dataset.id;
     const entry = await call("POST", `/updates/entries/${encodeURIComponent(id)}`);
     show({ ...updates, entries: updates.entries.map((one) => (keyOf(one) === keyOf(entry) ? entry : one)) });

@@ -4,10 +4,11 @@
 import "../frame.js";
 import { askDesktop } from "../api.js";
 import { fill } from "../bind.js";
+import { whileBusy } from "../busy.js";
 import { ask, onSubmit } from "../dialog.js";
 import { connectLive, showAnswer } from "../live.js";
 import { Screen } from "../screen.js";
-import { toast, toastProblem } from "../toast.js";
+import { toast } from "../toast.js";
 import { installTouchKeyboard } from "../touch-keyboard.js";
 import { typeText } from "../typing.js";
 import { say, words } from "../words.js";
@@ -121,14 +122,7 @@ viewer.addEventListener("click", async (event) => {
   if (!button) return;
   const { action } = button.dataset;
   if (action === "power_off" && !(await ask("confirm-power_off", desktop.name))) return;
-  button.setAttribute("aria-busy", "true");
-  try {
-    await showAnswer(follow, askDesktop(desktop, action));
-  } catch (problem) {
-    toastProblem(problem);
-  } finally {
-    button.removeAttribute("aria-busy");
-  }
+  await whileBusy(button, () => showAnswer(follow, askDesktop(desktop, action)));
 });
 
 // Tools
