@@ -5,6 +5,7 @@ alone.
 from __future__ import annotations
 
 import contextlib
+import subprocess
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ from engine.storage.overlays import AT_ONCE, TOGETHER
 from engine.storage.paths import locks_folder
 from engine.storage.qemu_img import GIB
 from tests.engine.hosts import INSTALLATION, address_of
+from tests.engine.hypervisor.test_guard import SHELLS
 from tests.lab import LabHost, wait_until
 
 Came = DiskFacts | EngineError | ArithmeticError
@@ -256,6 +258,34 @@ def test_cut_off_in_the_middle_it_makes_none_of_the_rest(
     for path in slow.paths:
         assert disks.create_overlay(path, tiny_base).backing == tiny_base
         assert names_beside(path) == ["disk0.qcow2"]
+
+
+@pytest.mark.parametrize("shell", SHELLS, ids=lambda shell: shell[0])
+def test_any_shell_of_a_host_understands_the_program(shell: list[str], tmp_path: Path) -> None:
+    pool, backing = tmp_path / "a pool", tmp_path / "a base.qcow2"
+    locks = Path(locks_folder(str(pool), INSTALLATION))
+    locks.mkdir(parents=True)
+    (pool / ".isard-storage.json").write_text(f'{{"installation": "{INSTALLATION}"}}')
+    subprocess.run(qemu_img.create_empty(str(backing), 1), check=True, timeout=60)
+    ids = [str(uuid.uuid4()) for _ in range(TOGETHER)]
+    (pool / ids[1]).symlink_to(tmp_path)
+    wanted = [f"{id}/disk0/0123456789abcdef" for id in ids]
+    done = subprocess.run(
+        [
+            *(*shell, "-c", programs.MAKE_ALIKE, programs.CREATED_WITH, str(pool), INSTALLATION),
+            *(str(locks), str(backing), "4", " ".join(wanted)),
+            *qemu_img.create_overlay("", str(backing))[:-1],
+        ],
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=60,
+    )
+    names, _, heads = done.stdout.partition(b"\n")
+    made = [name for name in wanted if name != wanted[1]]
+    assert names.decode().split() == made
+    assert heads == len(made) * b"QFI\xfb"
+    for id in ids[:1] + ids[2:]:
+        assert names_beside(str(pool / id / "disk0.qcow2")) == ["disk0.qcow2"]
 
 
 def test_variables_of_the_template_come_with_each(together: Together, pool: str) -> None:
