@@ -54,6 +54,17 @@ def test_who_is_not_there_is_refused_and_nothing_is_written(
 
 
 @pytest.mark.parametrize("kind", TABLES)
+@pytest.mark.parametrize("users", [["x" * 65], ["ana", ""], [7], True, "ana", {}, ["a"] * 1001])
+def test_what_is_no_list_of_ids_is_told_in_one_sentence(
+    root: Api, rows: Rows, kind: str, users: object
+) -> None:
+    answer = root("PATCH", f"/{kind}/{put(rows, kind)}", {"allowed": {"users": users}})
+    assert (answer.status_code, answer.json["field"]) == (422, "allowed.users")
+    sentence = "give false, or a list of at most 1000 ids of 1 to 64 characters"
+    assert sentence in answer.json["detail"]
+
+
+@pytest.mark.parametrize("kind", TABLES)
 def test_nothing_is_made_that_names_who_is_not_there(root: Api, rows: Rows, kind: str) -> None:
     desktop = rows.desktop()["id"]
     rows.reach(desktop, state="stopped")

@@ -6,7 +6,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 from db.rowcheck import HOSTNAME, SLUG, USER_NAME, Description, Name, Slug
 from db.sentences import pattern
@@ -31,8 +40,9 @@ HostKey = Annotated[
         max_length=2000,
     ),
 ]
-Id = Annotated[str, StringConstraints(min_length=1, max_length=64)]
-SomeIds = Literal[False] | Annotated[list[Id], Field(max_length=1000)]
+ID_MAX, IDS_MAX = 64, 1000
+Id = Annotated[str, StringConstraints(min_length=1, max_length=ID_MAX)]
+SomeIds = Literal[False] | Annotated[list[Id], Field(max_length=IDS_MAX)]
 BULK_MAX = 200
 """More desktops than this are several requests."""
 
@@ -115,6 +125,16 @@ class Allowed(Body):
     categories: SomeIds = False
     groups: SomeIds = False
     users: SomeIds = False
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def tell_list(cls, value: Any, judge: ValidatorFunctionWrapHandler) -> Any:
+        """One sentence and the list's own name, where a union tells of each of its ways."""
+        try:
+            return judge(value)
+        except ValidationError as error:
+            text = f"give false, or a list of at most {IDS_MAX} ids of 1 to {ID_MAX} characters"
+            raise ValueError(text) from error
 
 
 class NewTemplateOrigin(Body):
