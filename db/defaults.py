@@ -16,6 +16,11 @@ from db.os_profiles import OS_PROFILES
 NOBODY: dict[str, Any] = {"roles": False, "categories": False, "groups": False, "users": False}
 EVERYBODY: dict[str, Any] = {"roles": [], "categories": False, "groups": False, "users": False}
 
+FIRST_PATHS: dict[str, list[dict[str, Any]]] = {
+    use: [{"path": f"/opt/isard/{use}", "disk_operations": [], "weight": 100}]
+    for use in ("bases", "templates", "groups", "media")
+}
+"""Of the first pool, until somebody says where its files are to be."""
 DEFAULTS: dict[str, list[dict[str, Any]]] = {
     "roles": [
         {
@@ -67,10 +72,7 @@ DEFAULTS: dict[str, list[dict[str, Any]]] = {
             "id": "default",
             "name": "Default",
             "description": "The first pool",
-            "paths": {
-                use: [{"path": f"/opt/isard/{use}", "disk_operations": [], "weight": 100}]
-                for use in ("bases", "templates", "groups", "media")
-            },
+            "paths": FIRST_PATHS,
             "balancer": "free_memory",
             "interfaces": ["default"],
             "allowed": EVERYBODY,

@@ -6,15 +6,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from db.connection import Database, r
+from db.keys import fit_key, is_key
 
 
 def get_row(database: Database, table: str, row_id: Any) -> dict[str, Any] | None:
-    row: dict[str, Any] | None = database.run(r.table(table).get(row_id))
+    row: dict[str, Any] | None = None
+    if is_key(row_id):
+        row = database.run(r.table(table).get(row_id))
     return row
 
 
 def get_rows(database: Database, table: str, ids: Iterable[str]) -> list[dict[str, Any]]:
-    wanted = list(ids)
+    wanted = [row_id for row_id in ids if is_key(row_id)]
     return database.run(r.table(table).get_all(*wanted)) if wanted else []
 
 
@@ -139,6 +142,8 @@ def read_domain(database: Database, domain_id: Any) -> dict[str, Any]:
     started last, "making": the record of the template being made of it, or None, "templating": of
     itself being made from a desktop}: all that is known of it, in one round trip.
     """
+    if not is_key(domain_id):
+        return {"row": None, "disks": [], "last_host": None, "making": None, "templating": None}
     templating = r.table("disks").get_all(domain_id, index="template")
     answer: dict[str, Any] = database.run(
         r.expr(
@@ -146,7 +151,7 @@ def read_domain(database: Database, domain_id: Any) -> dict[str, Any]:
                 "row": r.table("domains").get(domain_id),
                 "disks": r.table("disks").get_all(domain_id, index="domain").coerce_to("array"),
                 "last_host": r.table("consoles").get(domain_id)["hypervisor"].default(None),
-                "making": r.table("disks").get(f"making/{domain_id}"),
+                "making": r.table("disks").get(fit_key(f"making/{domain_id}")),
                 "templating": templating.nth(0).default(None),
             }
         )
@@ -188,6 +193,8 @@ def list_media_users(database: Database, media_id: str) -> list[dict[str, Any]]:
 
 def read_media(database: Database, media_id: Any) -> dict[str, Any]:
     """{"row": the medium or None, "record": its line in the ledger or None}"""
+    if not is_key(media_id):
+        return {"row": None, "record": None}
     answer: dict[str, Any] = database.run(
         r.expr(
             {
@@ -201,7 +208,7 @@ def read_media(database: Database, media_id: Any) -> dict[str, Any]:
 
 def media_record_id(media_id: Any) -> str:
     """Its key in the ledger (table `disks`)."""
-    return f"media/{media_id}"
+    return fit_key(f"media/{media_id}")
 
 
 def list_without_medium(database: Database) -> list[dict[str, Any]]:

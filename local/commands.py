@@ -33,6 +33,10 @@ STOP_TIMEOUT_S = 150.0
 LOOK_EVERY_S = 0.2
 HEALTH_TIMEOUT_S = 10.0
 LOG_LINES = "40"
+REMOVED = (
+    "this machine was removed from the hypervisors and no other is online: add one on the page "
+    "Hypervisors, or have this machine added again by make stop and make run"
+)
 
 
 def say(sentence: str) -> None:
@@ -92,9 +96,10 @@ def waiting_line(settings: LocalSettings, missing: str) -> str:
 def hypervisor_message(settings: LocalSettings) -> str:
     """From its row; nothing where the database does not answer."""
     database = Database(Settings.from_environment(settings.environment()))
-    message = r.table("hypervisors").get(HYPERVISOR_ID)["observed"]["message"]
+    row = r.table("hypervisors").get(HYPERVISOR_ID)
+    message = r.branch(row.eq(None), REMOVED, row["observed"]["message"].default(""))
     try:
-        return str(database.run(message.default("")) or "")
+        return str(database.run(message) or "")
     except (DatabaseUnavailable, ReqlError):
         return ""
     finally:

@@ -31,7 +31,7 @@ def commands(settings: LocalSettings) -> list[list[str]]:
             *("--viewer-port", str(kernel.viewer_port)),
             *("--description", "This machine"),
         ],
-        ["pool", "paths", "default", "--root", str(settings.data / "storage")],
+        ["pool", "paths", "default", "--root", str(settings.data / "storage"), "--only-first"],
     ]
     image = settings.images / "demo.qcow2"
     if image.exists():

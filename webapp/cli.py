@@ -75,6 +75,9 @@ def _pool_commands(noun: argparse.ArgumentParser) -> None:
     paths = _verb(verbs, "paths", _set_pool_paths, "keep a pool's files below one folder")
     paths.add_argument("pool", metavar="POOL")
     paths.add_argument("--root", required=True, metavar="DIR")
+    paths.add_argument(
+        "--only-first", action="store_true", help="only where its paths are those it came with"
+    )
 
 
 def _template_commands(noun: argparse.ArgumentParser) -> None:
@@ -119,7 +122,7 @@ def _list_users(database: Database, _args: argparse.Namespace) -> None:
 
 
 def _set_pool_paths(database: Database, args: argparse.Namespace) -> None:
-    setup.ensure_pool_paths(database, args.pool, args.root)
+    setup.ensure_pool_paths(database, args.pool, args.root, only_first=args.only_first)
 
 
 def _add_template(database: Database, args: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -26,5 +27,9 @@ def main(argv: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     findings = judge(gather(settings))
-    print(as_json(findings) if args.json else as_text(findings))
+    try:
+        print(as_json(findings) if args.json else as_text(findings), flush=True)
+    except BrokenPipeError:
+        # Whoever reads it has read enough, as `head` does; nothing is to be written at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1 if any(finding.level == WRONG for finding in findings) else 0

@@ -17,11 +17,12 @@ from typing import Any
 from db import observed as door
 from db import queries
 from db.errors import DatabaseUnavailable
+from db.keys import fit_key
 from db.logs import get_logger
 from engine.errors import EngineError, HostLost, Terminal
 from engine.loops.leftovers import wait
 from engine.reconcilers import Context
-from engine.reconcilers.disk_places import DiskSite, prove_storage
+from engine.reconcilers.disk_places import DiskSite, mark_id, prove_storage
 from engine.reconcilers.orphan import OWNERS
 from engine.sight import Knowledge
 from engine.storage.media_paths import place_media
@@ -108,7 +109,7 @@ class Orphans:
     def _files_of(
         self, site: DiskSite, records: Sequence[Mapping[str, Any]]
     ) -> dict[str, dict[str, Any]]:
-        mark = queries.get_row(self._c.database, "storage_marks", f"{site.pool}:{site.path}")
+        mark = queries.get_row(self._c.database, "storage_marks", mark_id(site.pool, site.path))
         if mark is None:
             return {}
         prove_storage(self._c, site, make=False)
@@ -209,7 +210,12 @@ class Orphans:
 
     def _publish(self, found: Mapping[str, Mapping[str, Any]], looked_at: set[str]) -> None:
         """Add what is new, note what changed, and take off what was looked for and is gone."""
-        listed = {row["id"]: row for row in queries.list_rows(self._c.database, "orphans")}
+        found = {fit_key(key): orphan for key, orphan in found.items()}
+        listed = {
+            row["id"]: row
+            for row in queries.list_rows(self._c.database, "orphans")
+            if isinstance(row["id"], str)  # a script may have made rows of other ids
+        }
         now = self._c.now()
         new = [
             {**orphan, "id": key, "at": now}

@@ -16,6 +16,7 @@ from typing import Any
 
 from db import observed as door
 from db import queries
+from db.keys import fit_key
 from db.rowcheck import check_pool, is_plain_path, paths_of
 from db.states import Kind
 from engine.errors import Terminal
@@ -125,7 +126,7 @@ def usable_part(
 
 def mark_id(pool: str, path: str) -> str:
     """Of table `storage_marks`."""
-    return f"{pool}:{path}"
+    return fit_key(f"{pool}:{path}")
 
 
 def path_removed(

@@ -32,7 +32,7 @@ from engine.loops.sampler import Sampler
 from engine.loops.storage import StorageWatch
 from engine.reconcilers import Context, Outcome
 from engine.reconcilers.departure import Departures
-from engine.reconcilers.disk_places import DiskSite, all_paths, mark_storage
+from engine.reconcilers.disk_places import DiskSite, all_paths, mark_id, mark_storage
 from engine.reconcilers.measure import is_measuring_wished
 from engine.reconcilers.ticket_keys import read_ticket_keys
 from engine.sight import Knowledge
@@ -253,10 +253,10 @@ class HypervisorReconciler:
             self._queue.add(Key("pool", pool["id"]))
 
     def _read_marks(self, row: UnitRow) -> dict[str, str | None]:
-        ids = [f"{pool}:{path}" for pool, path in row.paths]
+        ids = [mark_id(pool, path) for pool, path in row.paths]
         found = queries.get_rows(self._c.database, "storage_marks", ids)
         marks = {mark["id"]: mark.get("path_id") for mark in found}
-        return {path: marks.get(f"{pool}:{path}") for pool, path in row.paths}
+        return {path: marks.get(mark_id(pool, path)) for pool, path in row.paths}
 
     def _read_ticket_keys(self) -> dict[str, str]:
         """None for an engine that is no longer the active one: the checks put them on the host."""
@@ -284,7 +284,8 @@ WISHES: dict[HypervisorDesired, Callable[[HypervisorReconciler, dict[str, Any]],
 
 def compose_hypervisor(row: Mapping[str, Any], report: Report, context: Context) -> dict[str, Any]:
     now = context.now()
-    desired = row.get("desired") or {}
+    wish = row.get("desired")
+    desired = wish if isinstance(wish, Mapping) else {}
     retry_in_s = report.retry_in_s
     return {
         "state": report.state.value,

@@ -136,6 +136,24 @@ def test_all_is_well_where_it_is(world: World) -> None:
     assert "Nothing wrong" in text
 
 
+def test_a_reader_that_has_read_enough_is_shown_no_fault(world: World) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        asked = subprocess.run(
+            [sys.executable, "-m", "engine", "doctor"],
+            env={**os.environ, **world.environment},
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert asked.stderr == ""
+
+
 def test_a_failed_desktop_is_explained_as_on_its_page_and_goes_on_once_mended(
     world: World,
 ) -> None:

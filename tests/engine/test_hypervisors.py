@@ -177,6 +177,17 @@ def test_nonsense_in_a_hypervisors_row_is_reported(pair: World) -> None:
     wait_state(world, "h2", "online")
 
 
+def test_a_wish_that_is_none_is_reported(pair: World) -> None:
+    world = pair
+    right = world.database.run(r.table("hypervisors").get("h2"))["desired"]
+    for odd in ("enabled", 5, ["enabled"]):
+        update(world, "h2", {"desired": odd})
+        seen = wait_state(world, "h2", "error", reason="InvalidRow")
+        assert "desired" in seen["message"]
+        update(world, "h2", {"desired": r.literal(right)})
+        wait_state(world, "h2", "online")
+
+
 def test_storage_that_is_not_mounted_loses_nothing(pair: World) -> None:
     world = pair
     desktop = world.add_desktop(world.template)

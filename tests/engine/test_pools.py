@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from db.connection import r
+from db.keys import LONGEST_KEY_BYTES
 from tests.engine.world import World
 
 
@@ -228,6 +229,26 @@ def test_a_path_is_added_and_removed_while_everything_runs(
     world.wish(one, "deleted", force=True)
     world.wait_gone(one)
     edit_pool(world, paths=before)
+
+
+def test_a_path_of_many_letters_is_used_and_searched_as_any_other(world: World) -> None:
+    before = paths_now(world)
+    long = world.folder / "storage" / "/".join(["a-school-with-a-long-name"] * 6)
+    assert len(str(long)) > LONGEST_KEY_BYTES
+    edit_pool(world, paths={**before, "groups": [{"path": str(long)}]})
+    left = world.add_desktop(world.template)
+    disk = world.disk_of(left)
+    assert disk.is_relative_to(long)
+    world.database.run(r.table("orphans").insert({"id": [["a script's"]], "kind": "file"}))
+    world.database.run(r.table("domains").get(left).delete())
+    orphans = r.table("orphans").filter({"path": str(disk)}).count()
+    world.wait_until(lambda: world.database.run(orphans) == 1, "it is listed", timeout_s=150)
+    wish = {"desired": {"state": "removed", "at": r.now()}}
+    world.database.run(r.table("orphans").filter({"path": str(disk)}).update(wish))
+    world.wait_until(lambda: world.database.run(orphans) == 0, "it is gone", timeout_s=60)
+    assert not disk.exists()
+    edit_pool(world, paths=before)
+    world.wait_online("h1")
 
 
 def paths_now(world: World) -> dict[str, Any]:

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from db.settings import Settings
 from local import identity
+from local.commands import REMOVED, hypervisor_message
+from local.settings import LocalSettings
 from tests.e2e.product import PASSWORD, Api, Product
 from tests.lab import wait_until
 from tests.servers import free_port
@@ -93,6 +96,26 @@ def test_what_was_made_is_there_after_a_stop_and_a_start(product: Product) -> No
     product.start()
     row = Api(product.url).wait_for(made["id"], "stopped")
     assert row["name"] == "Kept"
+
+
+def test_paths_that_were_added_to_the_first_pool_stay_at_the_next_start(product: Product) -> None:
+    api = Api(product.url)
+    paths = api.get("/pools/default")["paths"]
+    more = {"path": str(product.data / "storage" / "fast"), "disk_operations": [], "weight": 0}
+    paths["groups"].append(more)
+    assert api.call("PATCH", "/pools/default", {"paths": paths}).status_code == 200
+    product.stop()
+    product.start()
+    assert Api(product.url).get("/pools/default")["paths"] == paths
+
+
+def test_a_machine_that_was_removed_is_told_and_is_back_at_the_next_start(product: Product) -> None:
+    assert Api(product.url).call("DELETE", "/hypervisors/local").status_code == 202
+    settings = LocalSettings(Settings.from_environment({**os.environ, **product.environment}))
+    wait_until(lambda: hypervisor_message(settings) == REMOVED, TIMEOUT_S)
+    product.stop()
+    product.start()
+    assert hypervisor_message(settings) != REMOVED
 
 
 def test_secrets_are_for_root_alone_and_in_no_command_line(product: Product) -> None:

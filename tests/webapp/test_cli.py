@@ -157,6 +157,7 @@ def test_a_pools_paths_are_set_while_nothing_is_in_it(run: Run, rows: Rows) -> N
     assert_refused(
         run("pool", "paths", "default", "--root", "/elsewhere"), "1 disk is in other folders"
     )
+    assert_done(run("pool", "paths", "default", "--root", "/elsewhere", "--only-first"))
     assert_refused(run("pool", "paths", "none", "--root", "/srv"), "no pool 'none'")
     for bad in ("relative", "/a/../b", "/a;b", "/a\nb"):
         assert_refused(run("pool", "paths", "default", "--root", bad))

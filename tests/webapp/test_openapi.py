@@ -61,6 +61,22 @@ def test_every_declared_model_has_a_schema() -> None:
     assert models_json_schema(wanted)
 
 
+@pytest.mark.parametrize("odd", ["x" * 128, "a%00b", "%F0%9F%98%80" * 40])
+def test_what_can_be_no_id_is_no_fault_of_ours(root: Api, odd: str) -> None:
+    """The database refuses a whole query for such a key."""
+    for described in OPERATIONS:
+        if "<" not in described.path:
+            continue
+        path = re.sub(r"<\w+>", odd, described.path)
+        answer = root(described.method, path, {} if described.body else None)
+        assert 400 <= answer.status_code < 500, f"{described.method} {described.path}"
+
+
+@pytest.mark.parametrize("odd", ["x" * 128, "a\x00b"])
+def test_what_can_be_no_id_in_a_body_is_not_there(root: Api, odd: str) -> None:
+    assert root("POST", "/orphans/removals", {"id": odd}).status_code == 404
+
+
 OF_ADVANCED = frozenset(
     {
         "add_medium",

@@ -224,7 +224,7 @@ def _wished_state(row: Row) -> HypervisorDesired:
 
 def _find(user: Person, hypervisor_id: str) -> Row:
     _require_admin(user)
-    row = queries.get_row(database(), "hypervisors", hypervisor_id[:200])
+    row = queries.get_row(database(), "hypervisors", hypervisor_id)
     if row is None:
         raise not_found("hypervisor")
     return row

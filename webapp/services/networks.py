@@ -120,7 +120,7 @@ def _judge(row: Row) -> None:
 
 def _find(user: Person, network_id: str) -> Row:
     _require_admin(user)
-    row = queries.get_row(database(), TABLE, network_id[:200])
+    row = queries.get_row(database(), TABLE, network_id)
     if row is None:
         raise not_found("network")
     return row

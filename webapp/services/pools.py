@@ -44,7 +44,7 @@ def refuse_unshared(owner: Person, pool_id: object, field: str) -> None:
     """Raises 422 for a pool that is not shared with them. One that is not there (any more) may
     come back: the engine waits for it.
     """
-    row = queries.get_row(database(), TABLE, str(pool_id)[:200])
+    row = queries.get_row(database(), TABLE, str(pool_id))
     if row is None or owner.is_admin or is_shared(owner, pool_allowed(row)):
         return
     title = row.get("name") or row["id"]
@@ -150,7 +150,7 @@ def _judge(row: Row) -> None:
 
 def _find(user: Person, pool_id: str) -> Row:
     _require_admin(user)
-    row = queries.get_row(database(), TABLE, pool_id[:200])
+    row = queries.get_row(database(), TABLE, pool_id)
     if row is None:
         raise not_found("pool")
     return row

@@ -13,7 +13,7 @@ from typing import Any
 
 from db import desired, queries, schema
 from db.connection import Database, r
-from db.defaults import EVERYBODY
+from db.defaults import EVERYBODY, FIRST_PATHS
 from db.errors import Conflict, IsardError, NotFound
 from db.rowcheck import PATH, check_domain, check_hypervisor
 from db.sentences import counted
@@ -69,8 +69,12 @@ def ensure_hypervisor(database: Database, fields: dict[str, Any], *, update: boo
         desired.edit_hypervisor(database, row["id"], different)
 
 
-def ensure_pool_paths(database: Database, pool_id: str, root: str) -> None:
-    """Keep the pool's files in folders below `root`. Raises Conflict where files are elsewhere."""
+def ensure_pool_paths(
+    database: Database, pool_id: str, root: str, *, only_first: bool = False
+) -> None:
+    """Keep the pool's files in folders below `root`. Raises Conflict where files are elsewhere.
+    `only_first`: where its paths are those it came with; what somebody has made of them stays.
+    """
     if not re.fullmatch(PATH, root) or ".." in root.split("/"):
         raise IsardError("The folder must be an absolute path of plain characters, without '..'.")
     pool = queries.get_row(database, "hypervisors_pools", pool_id)
@@ -81,7 +85,7 @@ def ensure_pool_paths(database: Database, pool_id: str, root: str) -> None:
         use: [{"path": f"{folder}/{use}", "disk_operations": [], "weight": 100}]
         for use in POOL_USES
     }
-    if pool.get("paths") == paths:
+    if pool.get("paths") == paths or (only_first and pool.get("paths") != FIRST_PATHS):
         return
     in_use = database.run(r.table("disks").filter({"pool": pool_id}).count())
     if in_use:
