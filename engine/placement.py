@@ -46,8 +46,8 @@ def choose(
         if not of_pool:
             return Refused(
                 Reason.NO_HYPERVISOR,
-                f"It must run on {request.forced!r}, which is not in the pool {request.pool!r}, "
-                "or is disabled.",
+                f"It must run on {request.forced!r}, which was removed, is disabled or is not in "
+                f"the pool {request.pool!r}. An administrator may choose another: 'Where it runs'.",
             )
     if not of_pool:
         return Refused(

@@ -70,8 +70,9 @@ def wait_until_online(
     deadline = time.monotonic() + ONLINE_TIMEOUT_S
     shown = ""
     while time.monotonic() < deadline:
-        if supervisor is not None and supervisor.poll() is not None:
-            raise CannotStart(f"The start failed; see {settings.logs / 'local.log'}.")
+        if has_ended(settings, supervisor):
+            what = "The start failed" if supervisor else "It was stopped meanwhile, or failed"
+            raise CannotStart(f"{what}; see {settings.logs / 'local.log'}. `make run` begins anew.")
         is_online, missing = health(settings)
         if is_online:
             say_welcome(settings)
@@ -83,6 +84,13 @@ def wait_until_online(
         time.sleep(LOOK_EVERY_S)
     say(f"Not everything is up after {ONLINE_TIMEOUT_S:.0f} seconds; it goes on. See: make logs")
     return 1
+
+
+def has_ended(settings: LocalSettings, supervisor: subprocess.Popen[bytes] | None) -> bool:
+    """Whether nobody is at the start any more: not ours nor, of two begun at once, the other's."""
+    if supervisor is not None and supervisor.poll() is None:
+        return False
+    return identity.find(pid_file(settings, "supervisor")) is None
 
 
 def waiting_line(settings: LocalSettings, missing: str) -> str:

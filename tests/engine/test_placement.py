@@ -69,7 +69,8 @@ def test_a_forced_host_is_the_only_choice() -> None:
     assert answer == Refused(Reason.NO_HYPERVISOR, "No hypervisor is ready. b: it is offline.")
     nowhere = choose(ask(forced="c"), hosts)
     assert isinstance(nowhere, Refused)
-    assert "'c'" in nowhere.message
+    assert "'c', which was removed" in nowhere.message
+    assert "Where it runs" in nowhere.message
 
 
 def test_an_empty_pool_says_so() -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from db.settings import Settings
 from local import identity
-from local.commands import REMOVED, hypervisor_message
+from local.commands import REMOVED, hypervisor_message, wait_until_online
+from local.prepare import CannotStart
 from local.settings import LocalSettings
 from tests.e2e.product import PASSWORD, Api, Product
 from tests.lab import wait_until
@@ -47,6 +48,19 @@ def test_a_second_start_says_that_it_runs_and_shows_no_password(product: Product
     assert product.url in printed
     assert PASSWORD not in printed
     assert {name: product.pid_of(name) for name in PROCESSES} == pids
+
+
+def test_who_waits_for_a_start_that_was_stopped_is_told_at_once(unstarted: Product) -> None:
+    settings = LocalSettings(Settings.from_environment({**os.environ, **unstarted.environment}))
+    with pytest.raises(CannotStart, match="stopped meanwhile"):
+        wait_until_online(settings)
+
+
+def test_of_two_starts_at_once_both_wait_for_the_one_that_goes_on(product: Product) -> None:
+    settings = LocalSettings(Settings.from_environment({**os.environ, **product.environment}))
+    beaten = subprocess.Popen(["true"])
+    beaten.wait(TIMEOUT_S)
+    assert wait_until_online(settings, beaten) == 0
 
 
 def test_what_dies_is_started_again(product: Product) -> None:

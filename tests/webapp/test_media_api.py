@@ -144,7 +144,9 @@ def test_an_upload_comes_in_pieces_and_goes_on_where_it_was(
     assert ana("GET", f"/media/{upload}/upload").json == {"offset": 0, "size": 10}
     assert send(ana, upload, 0, b"01234").json == {"offset": 5, "size": 10}
     assert send(ana, upload, 0, b"01234").json["reason"] == "WrongOffset"
-    assert send(ana, upload, 5, b"too long").status_code == 413
+    too_long = send(ana, upload, 5, b"too long")
+    assert too_long.status_code == 413
+    assert "beyond its end" in too_long.json["detail"]
     assert send(ben, upload, 5, b"56789").status_code == 404
     early = ana("PATCH", f"/media/{upload}", {"desired": {"state": "available"}})
     assert early.status_code == 409

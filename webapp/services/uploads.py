@@ -76,7 +76,10 @@ def receive(user: Person, row: Row, offset: int, length: int, stream: IO[bytes])
         if _is_called_off(row):
             desired.wish_media(database(), media_id, MediaDesired.AVAILABLE, user.actor)
         return {"offset": size, "size": size}
-    if length > PIECE_MAX_BYTES or offset + length > size:
+    if offset + length > size:
+        text = f"The file was said to have {size} bytes: this piece goes beyond its end."
+        raise Problem(413, "TooLarge", text)
+    if length > PIECE_MAX_BYTES:
         raise Problem(413, "TooLarge", f"A piece has up to {PIECE_MAX_BYTES} bytes of the file.")
     with _room_told(), _alone(media_id) as file:
         have = file.seek(0, os.SEEK_END)
