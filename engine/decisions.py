@@ -283,8 +283,11 @@ def _deleting(rule: Callable[[_Case], Action]) -> Callable[[_Case], Action]:
         if case.facts.leaving_children:
             return Wait(
                 Reason.IN_USE,
-                f"{counted(case.facts.leaving_children, 'domain', 'domains')} built upon it must "
-                "go first.",
+                counted(
+                    case.facts.leaving_children,
+                    "domain built upon it is being deleted first.",
+                    "domains built upon it are being deleted first.",
+                ),
                 (f"children/{case.row.get('id')}",),
             )
         return rule(case)

@@ -66,7 +66,12 @@ class HypervisorReconciler:
             self._executor.drop(str(key.id))
             self._c.units.fence(str(key.id), False)
             return Outcome(gone=True)
-        problem = check_hypervisor(row)
+        problem, wrong_limits = check_hypervisor(row), None
+        if problem is not None and problem.field.partition(".")[0] == "limits":
+            # What runs there is watched all the same; nothing new comes until they are mended.
+            wrong_limits = (problem.message[:1].lower() + problem.message[1:]).rstrip(".")
+            row = {**row, "limits": {}}
+            problem = check_hypervisor(row)
         if problem is not None:
             self._stop(str(key.id))
             self._write(row, _at_rest("error", Reason.INVALID_ROW, problem.message))
@@ -74,6 +79,8 @@ class HypervisorReconciler:
         wish = HypervisorDesired(row["desired"]["state"])
         if wish is HypervisorDesired.DELETED and not self._placed(row):
             return self._remove(row, lane)
+        if wish is HypervisorDesired.ENABLED and wrong_limits is not None:
+            return self._run(row, Stance(wrong_limits))
         return WISHES[wish](self, row)
 
     def _enable(self, row: dict[str, Any]) -> Outcome:
@@ -116,7 +123,7 @@ class HypervisorReconciler:
         self._c.units.fence(hypervisor, False)
         wanted = describe_unit(row, self._c.watcher.pools.get)
         unit = self._c.units.get(hypervisor)
-        wish = (row["desired"]["state"], row["desired"].get("at"))
+        wish = (row["desired"]["state"], row["desired"].get("at"), stance.closed)
         if unit is None and self._is_being_enrolled(hypervisor):
             self._write(row, _at_rest("connecting", None, "The engine's access is being set up."))
             return Outcome(again_s=HELD_S)
@@ -287,12 +294,16 @@ def compose_hypervisor(row: Mapping[str, Any], report: Report, context: Context)
     wish = row.get("desired")
     desired = wish if isinstance(wish, Mapping) else {}
     retry_in_s = report.retry_in_s
+    reason, message = report.reason, report.message
+    problem = check_hypervisor(dict(row))
+    if problem is not None:
+        reason, message = Reason.INVALID_ROW, problem.message
     return {
         "state": report.state.value,
         "virtualization": report.virtualization,
         "disk_operations": report.disk_operations,
-        "reason": str(report.reason) if report.reason else None,
-        "message": report.message,
+        "reason": str(reason) if reason else None,
+        "message": message,
         "host_key_offered": report.host_key_offered,
         "checks": [dict(check) for check in report.checks],
         "info": dict(report.info),

@@ -63,5 +63,5 @@ def explain(error: CommandFailed, where: str, step: str) -> EngineError:
     if status == programs.IN_USE or "lock" in error.answer:
         return transient(Reason.IN_USE, f"The disk in {where} is in use by another process.", 5.0)
     if "No space left on device" in error.answer:
-        return transient(Reason.DISK_FAILED, f"There is no free space left in {where}.", 60.0)
+        return transient(Reason.NO_SPACE, f"There is no free space left in {where}.", 60.0)
     return transient(Reason.DISK_FAILED, f"The disk operation in {where} failed: {error.message}")

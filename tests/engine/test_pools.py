@@ -154,6 +154,32 @@ def test_wrong_limits_are_reported_by_field(
     world.wait_online("h2")
 
 
+def test_with_wrong_limits_a_host_takes_nothing_new_and_lets_nothing_go(
+    world: World, desktops: Callable[..., list[str]]
+) -> None:
+    running, waiting = desktops(2, placement={"forced_hypervisor": "h2"})
+    world.wish(running, "started")
+    world.wait_for(running, "started", hypervisor="h2")
+    limit(world, h2={"vcpus": "many"})
+    world.wait_until(lambda: host_reason(world, "h2") == "InvalidRow", "it is told of the host")
+    world.wish(waiting, "started")
+    seen = world.wait_for(waiting, "stopped", reason="NoHypervisor")
+    assert "h2: the row's field 'limits.vcpus' is wrong" in seen["message"]
+    world.engine.kill()
+    world.restart_engine()
+    world.wait_online("h2")
+    world.wait_for(running, "started", hypervisor="h2")
+    assert host_reason(world, "h2") == "InvalidRow"
+    limit(world, h2={})
+    world.wait_for(waiting, "started", hypervisor="h2")
+    world.wait_until(lambda: host_reason(world, "h2") is None, "nothing is told of it any more")
+
+
+def host_reason(world: World, host: str) -> str | None:
+    observed = world.database.run(r.table("hypervisors").get(host))["observed"]
+    return str(observed["reason"]) if observed.get("reason") else None
+
+
 def pool_of(world: World) -> dict[str, Any]:
     row = world.database.run(r.table("hypervisors_pools").get("default"))
     return dict(row.get("observed") or {})

@@ -298,7 +298,7 @@ def test_across_file_systems_the_disk_is_copied(world: World, other_file_system:
     def has_no_room() -> bool:
         # Whichever notices first: the look at the storage, or the making itself.
         seen = world.observed(template)
-        return seen.get("reason") in ("NoDiskHost", "DiskFailed") and "free" in seen["message"]
+        return seen.get("reason") in ("NoDiskHost", "NoSpace") and "free" in seen["message"]
 
     world.wait_until(has_no_room, "it waits for room")
     assert making(world, larger) is None

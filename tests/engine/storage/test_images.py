@@ -153,6 +153,7 @@ def test_no_free_space_is_said_as_such_and_leaves_nothing(
         disks.ensure_marker(str(small), "default", None)
         with pytest.raises(Transient, match="no free space") as raised:
             disks.create_from_image(new_path(str(small)), str(image))
+        assert raised.value.reason == "NoSpace"
         assert raised.value.retry_after_s
         assert disks.list_disks(str(small)) == []
         left = shared_host.exec(["find", str(small), "-name", "*.part"]).stdout
