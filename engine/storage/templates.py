@@ -82,7 +82,7 @@ class TemplateFiles:
     def require_space(self, pool_path: str, needed: int, free: int) -> None:
         if needed > free:
             raise Transient(
-                Reason.DISK_FAILED,
+                Reason.NO_SPACE,
                 f"The template needs {needed / GIB:.1f} GiB in {pool_path}, "
                 f"where {free / GIB:.1f} GiB are free. Make room there.",
                 step="space",
