@@ -19,9 +19,10 @@ def is_key(value: Any) -> bool:
 
 
 def fit_key(text: str) -> str:
-    """A text as a key: as it is, or, where it is too long, its beginning and its SHA-256."""
+    """A text as a key: as it is, or, where it can be none, its beginning and its SHA-256."""
     if is_key(text):
         return text
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    room = LONGEST_KEY_BYTES - len(digest) - 1
-    return f"{text.encode()[:room].decode(errors='ignore')}#{digest}"
+    content = text.encode(errors="replace")
+    digest = hashlib.sha256(content).hexdigest()
+    beginning = content.replace(b"\x00", b"")[: LONGEST_KEY_BYTES - len(digest) - 1]
+    return f"{beginning.decode(errors='ignore')}#{digest}"

@@ -3,7 +3,7 @@ all: as a database commits several transactions with one flush.
 
 Nobody waits for company. Who finds little of its kind under way begins at once; those who come
 meanwhile are gathered, and when something is done the first of them takes the others along. So one
-waits as long as that takes, and then its own: what is done here must have a deadline of its own.
+waits as long as that takes, and then its own; nobody waits beyond the limit it names.
 Used by engine.storage.overlays.
 """
 
@@ -44,25 +44,34 @@ class Gathering(Generic[Item, Result]):
         kind: Hashable,
         item: Item,
         perform: Callable[[Sequence[Item]], Mapping[Item, Result]],
+        wait_s: float,
     ) -> Result | None:
         """What `perform` has for this item, called here or by another thread with items of the same
-        kind. None where it has nothing for it; also where it raised in another thread.
+        kind. None where it has nothing for it; also where it raised in another thread, or has not
+        come to an end there within `wait_s`.
         """
         errand = _Errand[Item, Result](item)
         with self._changed:
             of_kind = self._kinds.setdefault(kind, _Kind())
             of_kind.waiting.append(errand)
-            self._changed.wait_for(
+            is_its_turn = self._changed.wait_for(
                 lambda: (
                     errand.is_done
                     or (of_kind.under_way < self._at_once and errand in of_kind.waiting[:1])
-                )
+                ),
+                wait_s,
             )
             if errand.is_done:
                 return errand.result
+            if not is_its_turn:
+                if errand in of_kind.waiting:
+                    of_kind.waiting.remove(errand)
+                    self._changed.notify_all()
+                return None
             taken = of_kind.waiting[: self._most]
             del of_kind.waiting[: self._most]
             of_kind.under_way += 1
+            self._changed.notify_all()  # who is first now may begin too
         results: Mapping[Item, Result] = {}
         try:
             results = perform([one.item for one in taken])

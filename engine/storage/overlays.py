@@ -63,7 +63,9 @@ class Overlays:
                 return {}
 
         kind = (place.pool_path, backing, size_gib)
-        result = self._gathering.bring(kind, place, perform)
+        # One such command may be under way, and one take it along.
+        wait_s = 2 * self._ssh.settings.call_timeout_s
+        result = self._gathering.bring(kind, place, perform, wait_s)
         if isinstance(result, HostLost):
             raise result
         return result

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
@@ -30,6 +32,7 @@ def make_expired(folder: Path) -> None:
     certificates.make(folder, ["isard"])
     authority = x509.load_pem_x509_certificate((folder / "ca-cert.pem").read_bytes())
     key = load_pem_private_key((folder / "ca-key.pem").read_bytes(), None)
+    assert isinstance(key, RSAPrivateKey | EllipticCurvePrivateKey)
     good = x509.load_pem_x509_certificate((folder / "server-cert.pem").read_bytes())
     yesterday = datetime.now(UTC) - timedelta(days=1)
     old = (
@@ -40,7 +43,7 @@ def make_expired(folder: Path) -> None:
         .serial_number(x509.random_serial_number())
         .not_valid_before(yesterday - timedelta(days=30))
         .not_valid_after(yesterday)
-        .sign(key, SHA256())  # type: ignore[arg-type]
+        .sign(key, SHA256())
     )
     (folder / "server-cert.pem").write_bytes(old.public_bytes(Encoding.PEM))
 

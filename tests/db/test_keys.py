@@ -46,3 +46,9 @@ def test_a_long_text_becomes_a_key_of_its_own() -> None:
     assert all(is_key(key) and key.startswith("default:/ü") for key in keys)
     assert len(set(keys)) == 2
     assert keys == [fit_key(text) for text in long]
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "\x00", "a\x00" + "x" * 200])
+def test_a_text_with_nul_becomes_a_key_too(text: str) -> None:
+    assert is_key(fit_key(text))
+    assert fit_key(text) != fit_key(text.replace("\x00", ""))

@@ -17,7 +17,11 @@ from engine.placement import Refused
 from engine.sight import Facts, Knowledge
 from tests.engine.domain_cases import FACTS_OF, HOST, NOW, decide_for
 
-DRAINING = {"name": "stopping", "step": "drain", "deadline": NOW + timedelta(seconds=30)}
+DRAINING: dict[str, Any] = {
+    "name": "stopping",
+    "step": "drain",
+    "deadline": NOW + timedelta(seconds=30),
+}
 
 
 def emptied(**changes: Any) -> Facts:
@@ -92,7 +96,7 @@ def test_a_drained_desktop_without_room_waits_and_both_sentences_are_told_once()
 def test_a_drain_called_off_leaves_a_guest_that_was_asked_the_time_it_had() -> None:
     row = {"handled": True, "activity": DRAINING}
     waiting = decide_for(Desired.STARTED, Observed.STARTED, **row)
-    assert waiting.action == Rest(until=DRAINING["deadline"])  # type: ignore[arg-type]
+    assert waiting.action == Rest(until=DRAINING["deadline"])
     obeyed = Facts(has_disks=True, hosts={HOST: Knowledge.LISTED}, stops={HOST: "shutdown"})
     assert decide_for(Desired.STARTED, Observed.STARTED, obeyed, **row).action == Renew()
     row["activity"] = {**DRAINING, "deadline": NOW - timedelta(seconds=1)}

@@ -38,7 +38,7 @@ class Threads:
     def bring(self, kind: str, number: int, work: Callable[..., Mapping[int, int]]) -> None:
         def run() -> None:
             try:
-                self.came[number] = self.gathering.bring(kind, number, work)
+                self.came[number] = self.gathering.bring(kind, number, work, 60)
             except ArithmeticError as error:
                 self.came[number] = error
 
@@ -88,7 +88,7 @@ def test_another_kind_waits_for_nobody() -> None:
     threads.bring("a", 1, stuck)
     wait_until(lambda: stuck.done == [[1]], 20)
     work.go_on.set()
-    assert threads.gathering.bring("b", 2, work) == 4
+    assert threads.gathering.bring("b", 2, work, 60) == 4
     stuck.go_on.set()
     threads.join()
 
@@ -103,6 +103,39 @@ def test_who_got_nothing_is_told_and_the_others_have_theirs() -> None:
     first.go_on.set()
     threads.join()
     assert threads.came == {0: 0, 1: 2, 2: None, 3: 6}
+
+
+def test_nobody_waits_beyond_its_limit_nor_is_done_afterwards() -> None:
+    stuck, threads = Work(), Threads(Gathering(3, 1))
+    threads.bring("a", 0, stuck)
+    wait_until(lambda: stuck.done == [[0]], 20)
+    assert threads.gathering.bring("a", 1, stuck, 0.1) is None
+    stuck.go_on.set()
+    threads.join()
+    assert stuck.done == [[0]]
+    assert threads.came == {0: 0}
+    assert not threads.gathering._kinds
+
+
+def test_one_that_was_taken_along_and_does_not_end_is_waited_for_no_longer() -> None:
+    first, stuck, threads = Work(), Work(), Threads(Gathering(3, 1))
+    threads.bring("a", 0, first)
+    wait_until(lambda: first.done == [[0]], 20)
+    threads.bring("a", 1, stuck)
+    threads.wait_for_waiting(1)
+    late: list[int | None] = []
+    hurried = threading.Thread(
+        target=lambda: late.append(threads.gathering.bring("a", 2, stuck, 10)), daemon=True
+    )
+    hurried.start()
+    threads.wait_for_waiting(2)
+    first.go_on.set()
+    wait_until(lambda: stuck.done == [[1, 2]], 20)
+    hurried.join(30)
+    assert late == [None]
+    stuck.go_on.set()
+    threads.join()
+    assert threads.came == {0: 0, 1: 2}
 
 
 def test_a_failure_is_raised_where_it_happened_and_holds_up_nobody() -> None:
@@ -120,6 +153,6 @@ def test_a_failure_is_raised_where_it_happened_and_holds_up_nobody() -> None:
     threads.join()
     assert str(threads.came[1]) == "[1, 2]"
     assert threads.came[2] is None
-    assert threads.gathering.bring("a", 3, first) == 6
+    assert threads.gathering.bring("a", 3, first, 60) == 6
     with pytest.raises(ZeroDivisionError, match=r"\[4\]"):
-        threads.gathering.bring("a", 4, fail)
+        threads.gathering.bring("a", 4, fail, 60)
