@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from db.os_profiles import guess_profile
 from db.rowcheck import MEMORY_MIB_MIN
+from db.sentences import counted
 from webapp.tidy import as_list, as_mapping, as_number, as_text
 
 IMPORT_VCPUS_MAX = 64
@@ -76,17 +77,13 @@ def _summary(found: Mapping[str, Any]) -> str:
     memory_mib, disks = found["memory_mib"], found["disks"]
     in_gib = f"{round(memory_mib / 1024, 1):g} GiB" if (memory_mib or 0) >= 1024 else None
     parts = (
-        _counted(found["vcpus"], "processor"),
+        counted(found["vcpus"], "processor", "processors") if found["vcpus"] else None,
         in_gib or (f"{memory_mib} MiB" if memory_mib else None),
         FIRMWARE.get(found["firmware"] or ""),
         found["os"],
-        _counted(disks, "disk"),
+        counted(disks, "disk", "disks") if disks else None,
     )
     return ", ".join(part for part in parts if part)
-
-
-def _counted(number: int | None, noun: str) -> str | None:
-    return f"{number} {noun}{'s' if number > 1 else ''}" if number else None
 
 
 def _positive(value: object) -> int | None:

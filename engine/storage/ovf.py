@@ -16,6 +16,7 @@ from typing import Any, Literal
 from xml.etree import ElementTree as ET
 
 from db.rowcheck import MEMORY_MIB_MAX, MEMORY_MIB_MIN, NAME_MAX, VCPUS_MAX
+from db.sentences import counted
 
 MEMBER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.vmdk")
 """A disk in an OVA that is taken over: a plain name, nothing with a folder in it."""
@@ -170,7 +171,7 @@ class _Reader:
         sections = [one for one in self._root if _name(one.tag) == "DiskSection"]
         described = sum(_name(one.tag) == "Disk" for section in sections for one in section)
         if described > self._disks:
-            many = f"It describes {described} disk{'s' if described > 1 else ''}"
+            many = f"It describes {counted(described, 'disk', 'disks')}"
             self._notes.append(f"{many}, and the archive has {self._disks} to take over (.vmdk).")
 
 
